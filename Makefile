@@ -1,0 +1,27 @@
+# `make run` serves a demo, `make test` checks everything; both need only Python 3.11 or later with venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint clean
+
+run: $(VENV)/demo
+	@exec $(BIN)/cdr-api demo
+
+test: $(VENV)/test lint
+	$(BIN)/pytest
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# A stamp for each set of extras, renewed when what is to be installed changes.
+$(VENV)/%: setup.cfg pyproject.toml
+	@test -x $(BIN)/python || { echo "making a virtual environment in $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
+	@echo "installing cdr-api with its extra '$*' ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .demo build dist *.egg-info

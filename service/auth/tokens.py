@@ -1,0 +1,107 @@
+"""JSON Web Tokens: text to verified claims and back (contract 4.1)."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jose import jwt
+
+from service.errors import unauthorized
+
+ALGORITHM = "HS256"
+AUDIENCE = "customer-v1"
+DYNAMIC = "D"
+OWN_CHECKS = {f"verify_{claim}": False for claim in ("aud", "exp", "nbf", "iat", "iss", "sub", "jti", "at_hash")}
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """The `cfg` of a token that carries its own access instead of pointing to a row; keys in the reference's order."""
+
+    customer_id: int
+    customer_portal_access_profile_id: int = 1
+    account_ids: Sequence[int] | None = ()
+    allow_outgoing_numberlists_ids: Sequence[int] | None = ()
+    allowed_ips: Sequence[str] | None = ("0.0.0.0/0", "::/0")
+    provision_gateway_id: int | None = None
+
+
+Subject = int | Dynamic
+
+
+class Tokens:
+    """Signs with the first secret and verifies with all. `lifetime` is in seconds; None makes tokens without end."""
+
+    def __init__(self, secrets: Sequence[str], lifetime: int | None) -> None:
+        self._secrets = tuple(secrets)
+        self.lifetime = lifetime
+
+    def read(self, token: str) -> Subject:
+        """Whom a token stands for: the id of an access row, or a dynamic one's own words. Raises Refused (401)."""
+        claims = self._verified(token)
+        now = time.time()
+        _require(AUDIENCE in _audiences(claims.get("aud")))
+        _require("exp" not in claims or _seconds(claims["exp"]) > now)
+        _require("nbf" not in claims or _seconds(claims["nbf"]) <= now)
+        return _subject(claims)
+
+    def issue(self, subject: Subject) -> str:
+        """A new token, with an end where there is a lifetime."""
+        claims: dict[str, Any] = {"aud": [AUDIENCE], "sub": subject}
+        if isinstance(subject, Dynamic):
+            claims |= {"sub": DYNAMIC, "cfg": {name: getattr(subject, name) for name in Dynamic.__slots__}}
+        if self.lifetime is not None:
+            claims["exp"] = int(time.time()) + self.lifetime
+        return str(jwt.encode(claims, self._secrets[0], algorithm=ALGORITHM))
+
+    def _verified(self, token: str) -> Mapping[str, Any]:
+        for secret in self._secrets:
+            try:
+                return jwt.decode(token, secret, algorithms=[ALGORITHM], options=OWN_CHECKS)
+            except Exception:  # noqa: S112 # Odd tokens make the library raise more than its own errors.
+                continue
+        raise unauthorized()
+
+
+def _subject(claims: Mapping[str, Any]) -> Subject:
+    subject = claims.get("sub")
+    if subject == DYNAMIC:
+        return _dynamic(claims.get("cfg"))
+    if isinstance(subject, str) and subject.isascii() and subject.isdigit() and len(subject) < 20:
+        return int(subject)
+    _require(_is_integer(subject))
+    return int(subject)  # type: ignore[arg-type] # just made sure of
+
+
+def _dynamic(words: Any) -> Dynamic:
+    """What `cfg` says; unknown keys and values of a wrong type are refused, the legacy key is dropped (4.3, D6)."""
+    _require(isinstance(words, dict))
+    known = {name: value for name, value in words.items() if name != "allow_listen_recording"}
+    _require(known.keys() <= set(Dynamic.__slots__))
+    dynamic = Dynamic(**{"customer_id": None, **known})
+    _require(_is_integer(dynamic.customer_id) and _is_integer(dynamic.customer_portal_access_profile_id))
+    _require(dynamic.provision_gateway_id is None or _is_integer(dynamic.provision_gateway_id))
+    for numbers in (dynamic.account_ids, dynamic.allow_outgoing_numberlists_ids):
+        _require(numbers is None or (isinstance(numbers, list | tuple) and all(map(_is_integer, numbers))))
+    return dynamic
+
+
+def _audiences(claim: Any) -> Sequence[Any]:
+    return claim if isinstance(claim, list) else [claim]
+
+
+def _seconds(claim: Any) -> float:
+    """A time in seconds since 1970, whole; what is no number never was and never will be."""
+    if isinstance(claim, bool) or not isinstance(claim, int | float) or claim != claim:
+        raise unauthorized()
+    return claim // 1
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise unauthorized()

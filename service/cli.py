@@ -1,0 +1,117 @@
+"""The command `cdr-api`: words in, an exit code out; 2 means that words or settings cannot be used."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+
+from service import demo, logs, server, settings
+from service.auth.tokens import Dynamic, Subject, Tokens
+from service.db import pool, schema
+from service.files import SQL
+from service.settings import Settings, SettingsError
+
+DSNS = ("databases.cdr.dsn", "databases.routing.dsn")
+SERVED = (*DSNS, "auth.secrets")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs one command."""
+    arguments = _parser().parse_args(words)
+    try:
+        loaded = settings.load(arguments.config, os.environ)
+        logs.configure(loaded.log.level, loaded.log.format)
+        command: Callable[[Settings, argparse.Namespace], None] = arguments.command
+        command(loaded, arguments)
+    except SettingsError as error:
+        return _complain(error.problems, 2)
+    except (schema.SchemaError, server.CannotListen, demo.Unavailable) as error:
+        return _complain([str(error)], 1)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _serve(loaded: Settings, _: argparse.Namespace) -> None:
+    _require(loaded, *SERVED)
+    server.run(loaded)
+
+
+def _demo(loaded: Settings, arguments: argparse.Namespace) -> None:
+    demo.run(loaded, arguments.folder)
+
+
+def _config(loaded: Settings, _: argparse.Namespace) -> None:
+    print(json.dumps(settings.shown(loaded), indent=2))
+
+
+def _token(loaded: Settings, arguments: argparse.Namespace) -> None:
+    _require(loaded, "auth.secrets")
+    subject: Subject = arguments.api_access
+    if subject is None:
+        subject = Dynamic(arguments.customer_id, arguments.profile_id, tuple(arguments.account_id))
+    print(Tokens(loaded.auth.secrets, loaded.auth.token_lifetime).issue(subject))
+
+
+def _apply(loaded: Settings, _: argparse.Namespace) -> None:
+    _require(loaded, *DSNS)
+    for name, dsn in (("cdr", loaded.databases.cdr.dsn), ("routing", loaded.databases.routing.dsn)):
+        for file in schema.apply(dsn, SQL / "schema" / name):
+            print(f"{name}: {file}")
+
+
+def _partitions(loaded: Settings, arguments: argparse.Namespace) -> None:
+    _require(loaded, "databases.cdr.dsn")
+    if arguments.last < arguments.first:
+        raise SettingsError(["--to: lies before --from"])
+    created = schema.create_partitions(loaded.databases.cdr.dsn, arguments.first, arguments.last)
+    print("\n".join(created) or "All of them exist already.")
+
+
+def _require(loaded: Settings, *keys: str) -> None:
+    settings.require(loaded, *keys)
+    given = {"databases.cdr.dsn": loaded.databases.cdr.dsn, "databases.routing.dsn": loaded.databases.routing.dsn}
+    problems = [f"{key}: {problem}" for key in given if key in keys and (problem := pool.problem_with(given[key]))]
+    if problems:
+        raise SettingsError(problems)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cdr-api", description='The CDR part of the "customer v1" JSON:API.')
+    parser.add_argument("--config", metavar="FILE", help="settings that override the defaults, TOML")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(to: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str) -> argparse.ArgumentParser:
+        return to.add_parser(name, help=text, description=text)
+
+    add(commands, "serve", "Serve the API.").set_defaults(command=_serve)
+
+    trial = add(commands, "demo", "Serve made-up data from an embedded PostgreSQL.")
+    trial.add_argument("--folder", default=".demo", help="where the data lies (default: %(default)s)")
+    trial.set_defaults(command=_demo)
+
+    add(commands, "config", "Print the effective settings, secrets masked.").set_defaults(command=_config)
+
+    token = add(commands, "token", "Print a token.")
+    whose = token.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--api-access", type=int, metavar="ID", help="of the row in sys.api_access")
+    whose.add_argument("--customer-id", type=int, metavar="N", help="makes a dynamic token")
+    token.add_argument("--profile-id", type=int, metavar="N", default=1, help="portal profile of a dynamic token")
+    token.add_argument("--account-id", type=int, metavar="N", action="append", default=[], help="limits; repeatable")
+    token.set_defaults(command=_token)
+
+    database = add(commands, "database", "Prepare databases of your own.").add_subparsers(metavar="WHAT", required=True)
+    add(database, "apply", "Create the tables that are missing.").set_defaults(command=_apply)
+    partitions = add(database, "partitions", "Create daily partitions of cdr.cdr that are missing.")
+    partitions.add_argument("--from", dest="first", type=date.fromisoformat, metavar="DATE", required=True)
+    partitions.add_argument("--to", dest="last", type=date.fromisoformat, metavar="DATE", required=True)
+    partitions.set_defaults(command=_partitions)
+    return parser
+
+
+def _complain(problems: Sequence[str], code: int) -> int:
+    for problem in problems:
+        print(f"cdr-api: {problem}", file=sys.stderr)
+    return code

@@ -1,0 +1,90 @@
+"""Folders of SQL and spans of days go in, a database ready to serve comes out; no request ever comes here."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+# The explicit offset makes the bounds UTC whatever the time zone of the server or the session.
+PARTITION = sql.SQL("CREATE TABLE {partition} PARTITION OF cdr.cdr FOR VALUES FROM ({first}) TO ({next})")
+PARTITIONS = """
+SELECT pg_class.relnamespace::regnamespace || '.' || pg_class.relname
+  FROM pg_inherits
+  JOIN pg_class ON pg_class.oid = pg_inherits.inhrelid
+ WHERE pg_inherits.inhparent = to_regclass('cdr.cdr')
+"""
+
+
+class SchemaError(Exception):
+    """A file or a partition was refused by PostgreSQL; nothing of the same call has been kept."""
+
+
+def apply(dsn: str, folder: Path) -> list[str]:
+    """Run the folder's *.sql in name order in one transaction and return their names; raises SchemaError."""
+    files = sorted(folder.glob("*.sql"))
+    if not files:
+        raise SchemaError(f"There are no SQL files in {folder}.")
+    with _transaction(dsn) as cursor:
+        for file in files:
+            _run_file(cursor, file)
+    return [file.name for file in files]
+
+
+def create_partitions(dsn: str, first: date, last: date) -> list[str]:
+    """Create the UTC days' partitions of cdr.cdr that do not exist, both ends included, and return their names.
+
+    Raises SchemaError, for instance where a partition of another name holds part of a day (contract 16.1).
+    """
+    with _transaction(dsn) as cursor:
+        cursor.execute(PARTITIONS)
+        existing = {name for (name,) in cursor}
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        missing = [day for day in days if _partition_of(day) not in existing]
+        for day in missing:
+            _create_partition(cursor, day)
+    return [_partition_of(day) for day in missing]
+
+
+def load_demo(dsn_cdr: str, dsn_routing: str, folder: Path) -> None:
+    """Fill two databases (or one) that have the schema with made-up data; repeated, it adds the calls since then."""
+    today = datetime.now(UTC).date()
+    create_partitions(dsn_cdr, today - timedelta(days=11), today + timedelta(days=3))
+    apply(dsn_routing, folder / "routing")
+    apply(dsn_cdr, folder / "cdr")
+
+
+@contextmanager
+def _transaction(dsn: str) -> Iterator[Cursor]:
+    try:
+        connected = psycopg2.connect(dsn)
+    except psycopg2.OperationalError as error:
+        raise SchemaError(f"The database cannot be reached: {' '.join(str(error).split())}") from error
+    with closing(connected) as connection, connection, connection.cursor() as cursor:
+        yield cursor
+
+
+def _run_file(cursor: Cursor, file: Path) -> None:
+    try:
+        cursor.execute(file.read_text(encoding="utf-8"))
+    except psycopg2.Error as error:
+        raise SchemaError(f"{file.name} failed: {error.diag.message_primary or error}.") from error
+
+
+def _create_partition(cursor: Cursor, day: date) -> None:
+    statement = PARTITION.format(
+        partition=sql.Identifier(*_partition_of(day).split(".")),
+        first=sql.Literal(f"{day} 00:00:00+00"),
+        next=sql.Literal(f"{day + timedelta(days=1)} 00:00:00+00"),
+    )
+    try:
+        cursor.execute(statement)
+    except psycopg2.Error as error:
+        raise SchemaError(f"No partition for {day}: {error.diag.message_primary or error}.") from error
+
+
+def _partition_of(day: date) -> str:
+    return f"cdr.cdr_{day:%Y_%m_%d}"

@@ -1,0 +1,1 @@
+"""The protocol, as pure functions: query text to a selection, rows to bytes."""

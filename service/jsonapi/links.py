@@ -1,0 +1,22 @@
+"""The links of a list: its pages, with what the client asked for in sorted, form-encoded spelling (contract 7)."""
+
+from service.jsonapi.query import Query, encode
+from service.selection import Page
+
+KEPT = ("fields", "include", "sort", "filter")
+
+
+def pages(url: str, query: Query, page: Page, total: int) -> dict[str, str]:
+    """first and last always, prev and next where there are such pages. `url` is the list's own, without a query."""
+    last = max(1, -(-total // page.size))
+    numbers = {"first": 1, "prev": page.number - 1, "next": page.number + 1, "last": last}
+    if page.number == 1:
+        del numbers["prev"]
+    if page.number >= last:
+        del numbers["next"]
+    kept = {name: query[name] for name in KEPT if query.get(name) is not None}
+    return {name: f"{url}?{_encoded(kept, number, page.size)}" for name, number in numbers.items()}
+
+
+def _encoded(kept: Query, number: int, size: int) -> str:
+    return encode({**kept, "page": {"number": str(number), "size": str(size)}})

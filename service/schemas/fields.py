@@ -1,0 +1,234 @@
+"""The types of attributes: how each is read from a filter's text, how it is shown, and which operators filter by it.
+
+`_deserialize` takes the text of a filter value and is strict (contract 0, D2); it raises `ValidationError`.
+`_serialize` takes what the database room delivers: numerics and times as PostgreSQL's text, the rest as Python values.
+"""
+
+import re
+import uuid
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal as Number
+from ipaddress import ip_interface
+from typing import Any, ClassVar
+
+from marshmallow import fields
+from marshmallow.exceptions import ValidationError
+from marshmallow_jsonapi.fields import Relationship
+
+COMPARISONS = ("eq", "not_eq", "gt", "gteq", "lt", "lteq", "in", "not_in")
+MATCHES = ("eq", "not_eq", "cont", "start", "end", "in", "not_in", "cont_any")
+EQUALITIES = ("eq", "not_eq", "in", "not_in")
+
+ASCII_SPACE = " \t\n\v\f\r"
+FAR = 10**40  # Farther out than any integer column reaches: longer numbers compare the same way.
+DIGITS_BEFORE_POINT = 131072  # The most that PostgreSQL's numeric holds.
+
+DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,6})?|nan|[+-]?infinity", re.ASCII | re.IGNORECASE)
+INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+TIME = re.compile(
+    r"(?P<day>\d{4}-\d\d-\d\d)"
+    r"(?:[ T](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d+))?)?"
+    r"(?P<zone>Z|[+ -]\d\d:?\d\d)?)?",
+    re.ASCII,
+)
+UUID = re.compile(r"(\{)?(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?(1)\})", re.IGNORECASE)
+INET = re.compile(r"[0-9a-f.:]+(?:/\d{1,3})?", re.ASCII | re.IGNORECASE)
+
+
+class Attribute(fields.Field):
+    """What an attribute declares besides its type.
+
+    `column` is its name in the resource's SQL where that differs; an attribute that is not `shown` may be filtered by,
+    but never appears; one that is not `queryable` appears, but is neither filtered nor sorted by.
+    """
+
+    operators: ClassVar[tuple[str, ...]] = ()
+    verbatim: ClassVar[bool] = False  # Whether the value from the database is the value in JSON.
+
+    def __init__(
+        self, description: str, *, column: str | None = None, shown: bool = True, queryable: bool = True
+    ) -> None:
+        super().__init__(attribute=column, metadata={"description": description})
+        self.shown = shown
+        self.queryable = queryable
+
+    @property
+    def column(self) -> str:
+        """The attribute's column in the resource's SQL."""
+        return self.attribute or str(self.name)
+
+    def _invalid(self, text: str) -> ValidationError:
+        return ValidationError(f"{text!r} is not of type {type(self).__name__}")
+
+
+class Integer(Attribute):
+    """A JSON number from int2, int4 or int8; numbers beyond the column's range compare as what they are."""
+
+    operators = COMPARISONS
+    verbatim = True
+
+    def _deserialize(self, value: str, *_: Any, **__: Any) -> int:
+        text = value.strip(ASCII_SPACE)
+        if not INTEGER.fullmatch(text):
+            raise self._invalid(value)
+        sign = -1 if text[0] == "-" else 1
+        digits = text.lstrip("+-0") or "0"
+        return sign * (int(digits) if len(digits) <= 40 else FAR)
+
+
+class Identifier(Integer):
+    """The integer id of a record: text in JSON."""
+
+    verbatim = False
+
+    def _serialize(self, value: int | None, *_: Any, **__: Any) -> str | None:
+        return None if value is None else str(value)
+
+
+class Decimal(Attribute):
+    """A numeric: text in plain notation with at least one digit after the point; NaN and infinity are null."""
+
+    operators = COMPARISONS
+
+    def _serialize(self, value: str | None, *_: Any, **__: Any) -> str | None:
+        if value is None or value[-1] in "Ny":
+            return None
+        if "." not in value:
+            return value + ".0"
+        value = value.rstrip("0")
+        return value + "0" if value[-1] == "." else value
+
+    def _deserialize(self, value: str, *_: Any, **__: Any) -> Number:
+        text = value.strip(ASCII_SPACE)
+        if not DECIMAL.fullmatch(text):
+            raise self._invalid(value)
+        number = Number(text)
+        if number.is_finite() and number.adjusted() >= DIGITS_BEFORE_POINT:
+            raise self._invalid(value)
+        return number
+
+
+class Boolean(Attribute):
+    """True or false."""
+
+    operators = ("eq", "not_eq")
+    verbatim = True
+    words: ClassVar[dict[str, bool]] = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+
+    def _deserialize(self, value: str, *_: Any, **__: Any) -> bool:
+        try:
+            return self.words[value.strip(ASCII_SPACE).lower()]
+        except KeyError as error:
+            raise self._invalid(value) from error
+
+
+class String(Attribute):
+    """Text, compared case-sensitively by eq and in, case-insensitively by the partial matches."""
+
+    operators = MATCHES
+    verbatim = True
+
+    def _deserialize(self, value: str, *_: Any, **__: Any) -> str:
+        if "\0" in value:  # PostgreSQL's text cannot hold it.
+            raise self._invalid(value)
+        return value
+
+
+class Timestamp(Attribute):
+    """A timestamptz: ISO 8601 in the schema's time zone, cut to milliseconds; UTC prints `Z`."""
+
+    operators = COMPARISONS
+
+    @property
+    def _zone(self) -> tzinfo:
+        zone: tzinfo = self.parent.time_zone  # type: ignore[union-attr] # fields belong to a ResourceSchema
+        return zone
+
+    def _serialize(self, value: str | None, *_: Any, **__: Any) -> str | None:
+        if value is None or value.endswith(("infinity", "BC")):
+            return None
+        if value[-3:] != "+00" or self._zone is not UTC:
+            return self._localised(value)
+        return f"{value[:10]}T{value[11:19]}.{(value[20:-3] + '000')[:3]}Z"
+
+    def _localised(self, value: str) -> str:
+        moment = datetime.fromisoformat(value).astimezone(self._zone)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def _deserialize(self, value: str, *_: Any, **__: Any) -> datetime:
+        """The moment in UTC; text without an offset is read in the schema's time zone (contract 5.7)."""
+        match = TIME.fullmatch(value.strip(ASCII_SPACE))
+        if not match:
+            raise self._invalid(value)
+        try:
+            return self._moment(match).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise self._invalid(value) from error
+
+    def _moment(self, match: re.Match[str]) -> datetime:
+        parts = match.groupdict(default="0")
+        zone, fraction = match["zone"], parts["fraction"][:6].ljust(6, "0")
+        clock = f"{parts['hour']:0>2}:{parts['minute']:0>2}:{parts['second']:0>2}.{fraction}"
+        midnight_after = clock == "24:00:00.000000"
+        naive = datetime.fromisoformat(f"{match['day']}T{'00:00:00.000000' if midnight_after else clock}")
+        naive += timedelta(days=midnight_after)
+        if zone is None:
+            return naive.replace(tzinfo=self._zone)
+        # A plus sign that was not escaped in the URL arrives as a space.
+        return datetime.fromisoformat(f"{naive.isoformat()}{zone.replace(' ', '+')}")
+
+
+class Inet(Attribute):
+    """An address, or a network with its mask, in PostgreSQL's text form."""
+
+    operators = EQUALITIES
+    verbatim = True
+
+    def _deserialize(self, value: str, *_: Any, **__: Any) -> str:
+        text = value.strip(ASCII_SPACE)
+        if not INET.fullmatch(text):
+            raise self._invalid(value)
+        try:
+            return str(ip_interface(text))
+        except ValueError as error:
+            raise self._invalid(value) from error
+
+
+class Uuid(Attribute):
+    """A UUID in canonical form; filters also take it without dashes or in braces."""
+
+    operators = EQUALITIES
+    verbatim = True
+
+    def _deserialize(self, value: str, *_: Any, **__: Any) -> str:
+        text = value.strip(ASCII_SPACE)
+        if not UUID.fullmatch(text):
+            raise self._invalid(value)
+        return str(uuid.UUID(text))
+
+
+class ToAccount(Relationship):
+    """The account that a record is billed to: null where the record has none or the caller may not see it.
+
+    `<name>_id` is the column of the resource's SQL that holds the account's internal number, and so its filters begin.
+    """
+
+    operators: ClassVar[tuple[str, ...]] = EQUALITIES
+
+    def __init__(self, description: str) -> None:
+        super().__init__(type_="accounts", metadata={"description": description})
+
+    @property
+    def column(self) -> str:
+        """The column of the resource's SQL that points to the account."""
+        return f"{self.name}_id"
+
+    def get_self_url(self, obj: dict[str, Any]) -> str:
+        return f"{self.parent.record_url(obj['id'])}/relationships/{self.data_key}"
+
+    def get_related_url(self, obj: dict[str, Any]) -> str:
+        return f"{self.parent.record_url(obj['id'])}/{self.data_key}"
+
+    def _serialize_included(self, value: dict[str, Any]) -> None:
+        record = self.parent.included.dump(value)["data"]
+        self.root.included_data[record["type"], record["id"]] = record

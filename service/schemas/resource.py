@@ -1,0 +1,115 @@
+"""What follows from a declaration: a resource's attributes, filters and sort keys, looked up by whole name."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import cached_property
+from typing import Any
+
+from service.schemas.accounts import AccountSchema
+from service.schemas.base import ResourceSchema, dasherize
+from service.schemas.cdrs import CdrSchema
+from service.schemas.fields import Attribute, Integer, ToAccount
+from service.schemas.incoming_cdrs import IncomingCdrSchema
+from service.selection import Sort
+
+SCHEMAS: tuple[type[ResourceSchema], ...] = (IncomingCdrSchema, CdrSchema, AccountSchema)
+
+
+@dataclass(frozen=True, slots=True)
+class FilterRule:
+    """One filter by name: `duration_gteq`. Its field reads the values."""
+
+    name: str
+    column: str
+    operator: str
+    field: Attribute
+    accounts: bool = False
+
+    @property
+    def takes_list(self) -> bool:
+        """Whether several values may be given."""
+        return self.operator in ("in", "not_in", "cont_any")
+
+    @property
+    def bare(self) -> bool:
+        """Whether it is `filter[id]`, which alone means no record at all when it is empty."""
+        return self.name == "id"
+
+
+@dataclass(frozen=True, eq=False)
+class Resource:
+    """A resource as it is configured. Compared by identity: there is one of each in a program."""
+
+    schema: ResourceSchema
+    hidden: frozenset[str]
+    registry: Mapping[str, "Resource"]  # All resources by type.
+
+    @property
+    def type(self) -> str:
+        """The type in JSON and in the path."""
+        return str(self.schema.opts.type_)
+
+    @property
+    def singular(self) -> str:
+        """The other spelling that sparse fieldsets accept."""
+        return self.type.removesuffix("s")
+
+    @cached_property
+    def sql(self) -> str:
+        """The name of the resource's SQL file."""
+        return self.type.replace("-", "_")
+
+    @property
+    def meta(self) -> Any:
+        """The declaration's options: database, window, default_sort, hidden_setting."""
+        return self.schema.Meta
+
+    @cached_property
+    def attributes(self) -> Mapping[str, Attribute]:
+        """What `attributes` holds, by underscored name, in order."""
+        fields = self.schema.fields.items()
+        return {name: f for name, f in fields if isinstance(f, Attribute) and f.shown and name != "id"}
+
+    @cached_property
+    def relationships(self) -> Mapping[str, ToAccount]:
+        """The relationships, by name, which is dashed and underscored alike."""
+        return {name: f for name, f in self.schema.fields.items() if isinstance(f, ToAccount)}
+
+    @cached_property
+    def field_names(self) -> Mapping[str, str]:
+        """What a sparse fieldset may name: the dashed spelling to the underscored."""
+        return {dasherize(name): name for name in ("id", *self.attributes, *self.relationships)}
+
+    @cached_property
+    def sort_keys(self) -> Mapping[str, str]:
+        """The sort keys, underscored, to columns."""
+        shown = {name: f.column for name, f in self.attributes.items() if f.queryable}
+        return {"id": "id", **shown}
+
+    @cached_property
+    def default_sort(self) -> Sort:
+        """The order of a list that asks for none."""
+        name: str = self.meta.default_sort
+        return Sort(self.sort_keys[name.removeprefix("-")], name.startswith("-"))
+
+    @cached_property
+    def filters(self) -> Mapping[str, FilterRule]:
+        """All filters by whole underscored name. Names are never split: `src_name_in` ends like an operator."""
+        rules = [FilterRule("id", self.meta.number, "in", Integer("Internal number."))]
+        for name, attribute in self.schema.fields.items():
+            if isinstance(attribute, Attribute) and attribute.queryable:
+                rules += [FilterRule(f"{name}_{op}", attribute.column, op, attribute) for op in attribute.operators]
+        for target in self.relationships.values():
+            known, column = AccountSchema().fields["uuid"], target.column
+            rules += [FilterRule(f"{column}_{op}", column, op, known, accounts=True) for op in target.operators]
+        return {rule.name: rule for rule in rules}
+
+
+def configured(time_zone: tzinfo, hidden: Mapping[str, Collection[str]]) -> dict[str, Resource]:
+    """The resources by type. `hidden` gives underscored names by the setting that a declaration points to."""
+    registry: dict[str, Resource] = {}
+    for schema in SCHEMAS:
+        names = frozenset(hidden.get(schema.Meta.hidden_setting or "", ()))
+        registry[schema.Meta.type_] = Resource(schema(time_zone=time_zone), names, registry)
+    return registry

@@ -1,0 +1,255 @@
+"""Settings: the default file, a file over it, the environment over both; frozen values come out, or every problem."""
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import marshmallow
+from marshmallow import fields as types
+from marshmallow import validate
+from marshmallow.exceptions import ValidationError
+
+from service.files import DEFAULT_SETTINGS
+
+PREFIX = "CDR_API_"
+CONFIG = "CDR_API_CONFIG"
+SHORTEST_SECRET = 32  # Bytes, as many as the HMAC's hash gives.
+MASKED = "********"
+
+T = TypeVar("T")
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used: one line per problem, each naming its key."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class Zone(types.String):
+    """The name of an IANA time zone."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        name = super()._deserialize(value, *args, **kwargs)
+        try:
+            ZoneInfo(name)
+        except (ValueError, KeyError, OSError) as error:
+            raise ValidationError(f"{name!r} is no known time zone.") from error
+        return name
+
+
+class CIDR(types.String):
+    """A network of IP addresses."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *args, **kwargs)
+        try:
+            ip_network(text)
+        except ValueError as error:
+            raise ValidationError(f"{text!r} is no network.") from error
+        return text
+
+
+class Lifetime(types.Integer):
+    """Seconds; empty text stands for none."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return None if value == "" else super()._deserialize(value, *args, **kwargs)
+
+
+def _setting(type_: types.Field) -> Any:
+    return field(metadata={"type": type_})
+
+
+def _text(*choices: str) -> Any:
+    return _setting(types.String(validate=validate.OneOf(choices) if choices else None))
+
+
+def _integer(least: int, most: int) -> Any:
+    return _setting(types.Integer(strict=True, validate=validate.Range(least, most)))
+
+
+def _seconds() -> Any:
+    return _setting(types.Float(validate=validate.Range(0.001, 86400)))
+
+
+def _list(item: types.Field) -> Any:
+    return _setting(types.List(item))
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    host: str = _setting(types.String(validate=validate.Length(1)))
+    port: int = _integer(0, 65535)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    dsn: str = _text()
+    pool_size: int = _integer(1, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    connect_timeout: float = _seconds()
+    acquire_timeout: float = _seconds()
+    statement_timeout: float = _seconds()
+    cdr: Database = _setting(types.Nested(lambda: _schema(Database)))
+    routing: Database = _setting(types.Nested(lambda: _schema(Database)))
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    secrets: list[str] = _list(types.String())
+    token_lifetime: int | None = _setting(
+        Lifetime(strict=True, allow_none=True, validate=lambda value: value is None or validate.Range(1)(value))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    incoming_cdr_hide_fields: list[str] = _list(types.String())
+    outgoing_cdr_hide_fields: list[str] = _list(types.String())
+    time_zone: str = _setting(Zone())
+
+
+@dataclass(frozen=True, slots=True)
+class Recordings:
+    format: str = _text("mp3", "wav")
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    trusted_proxies: list[str] = _list(CIDR())
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    level: str = _text("debug", "info", "warning", "error")
+    format: str = _text("console", "json")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings; config/default.toml says what each is."""
+
+    listen: Listen = _setting(types.Nested(lambda: _schema(Listen)))
+    databases: Databases = _setting(types.Nested(lambda: _schema(Databases)))
+    auth: Auth = _setting(types.Nested(lambda: _schema(Auth)))
+    resources: Resources = _setting(types.Nested(lambda: _schema(Resources)))
+    recordings: Recordings = _setting(types.Nested(lambda: _schema(Recordings)))
+    gateway: Gateway = _setting(types.Nested(lambda: _schema(Gateway)))
+    log: Log = _setting(types.Nested(lambda: _schema(Log)))
+
+
+def load(path: str | None, environment: Mapping[str, str]) -> Settings:
+    """The effective settings. `path` comes before CDR_API_CONFIG. Raises SettingsError."""
+    chosen = path or environment.get(CONFIG)
+    values = _file(DEFAULT_SETTINGS)
+    if chosen:
+        values = _merged(values, _file(Path(chosen)))
+    values = _merged(values, _from_environment(environment, values))
+    try:
+        loaded: Settings = _schema(Settings).load(values)
+    except ValidationError as error:
+        raise SettingsError(_lines(error.messages_dict)) from error
+    return loaded
+
+
+def require(settings: Settings, *keys: str) -> None:
+    """Refuses what a command cannot do without: given DSNs, and secrets that are long enough. Raises SettingsError."""
+    problems = [f"{key}: is required" for key in keys if not _value(settings, key)]
+    if "auth.secrets" in keys and any(len(secret.encode()) < SHORTEST_SECRET for secret in settings.auth.secrets):
+        problems.append(f"auth.secrets: each secret needs at least {SHORTEST_SECRET} bytes")
+    if problems:
+        raise SettingsError(problems)
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """The effective settings as plain values, with secrets and the passwords in DSNs masked."""
+    values = asdict(settings)
+    values["auth"]["secrets"] = [MASKED for _ in values["auth"]["secrets"]]
+    for name in ("cdr", "routing"):
+        if values["databases"][name]["dsn"]:
+            values["databases"][name]["dsn"] = MASKED
+    return values
+
+
+def _value(settings: Settings, key: str) -> Any:
+    value: Any = settings
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _schema(section: type[T]) -> marshmallow.Schema:
+    """A schema that takes exactly the section's keys, all of them, and makes the section."""
+    declared = {setting.name: setting.metadata["type"] for setting in fields(section)}  # type: ignore[arg-type]
+    for type_ in declared.values():
+        type_.required = True
+
+    class Section(marshmallow.Schema):
+        @marshmallow.post_load
+        def make(self, data: dict[str, Any], **_: Any) -> T:
+            return section(**data)
+
+        class Meta:
+            unknown = marshmallow.RAISE
+
+    return Section.from_dict(declared)()
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except ValueError as error:
+        raise SettingsError([f"{path}: is no TOML: {error}"]) from error
+
+
+def _from_environment(environment: Mapping[str, str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, text in environment.items():
+        if not name.startswith(PREFIX) or name == CONFIG:
+            continue
+        *sections, key = name.removeprefix(PREFIX).lower().split("__")
+        node, default = found, defaults
+        for section in sections:
+            node = node.setdefault(section, {})
+            default = default.get(section, {}) if isinstance(default, dict) else {}
+        node[key] = _read(text, default.get(key) if isinstance(default, dict) else None)
+    return found
+
+
+def _read(text: str, default: Any) -> Any:
+    """Text stays text where the default is text; elsewhere it is JSON, and refused by its type if it is not."""
+    if isinstance(default, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _lines(messages: Mapping[Any, Any], path: str = "") -> Iterable[str]:
+    for key, message in messages.items():
+        where = path if key == "_schema" else f"{path}.{key}".lstrip(".")
+        if isinstance(message, dict):
+            yield from _lines(message, where)
+        else:
+            yield from (f"{where}: {text}" for text in message)

@@ -1,0 +1,139 @@
+"""One handler for each thing that can be asked of a resource; none knows which resource it serves."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from service import errors
+from service.db.reader import Row
+from service.jsonapi import accept, document, params, query, render
+from service.jsonapi.query import Query
+from service.jsonapi.render import Record, Renderer
+from service.schemas.base import PREFIX
+from service.schemas.resource import Resource
+from service.selection import Selection
+from service.web import links, responses, routes
+from service.web.keys import CALLER, READER, ROUTE, SETTINGS
+
+
+async def index(request: web.Request) -> web.Response:
+    """A page of a list."""
+    resource, asked, base = request[ROUTE].resource, _query(request), links.base(request)
+    selection = params.many(resource, asked, datetime.now(UTC))
+    renderer = _renderer(resource, selection)
+    found = await request.app[READER].page(resource, renderer.columns, selection, request[CALLER])
+    records, included = await _documented(request, renderer, selection, found.rows, base)
+    url = f"{base}{PREFIX}/{resource.type}"
+    return responses.ok(document.many(records, included, found.total, url, asked, selection.page))
+
+
+async def show(request: web.Request) -> web.Response:
+    """One record."""
+    resource = request[ROUTE].resource
+    selection = params.one(resource, _query(request))
+    renderer = _renderer(resource, selection)
+    row = await _row(request, renderer.columns)
+    (record,), included = await _documented(request, renderer, selection, [row], links.base(request))
+    return responses.ok(document.one(record, included))
+
+
+async def related(request: web.Request) -> web.Response:
+    """The account that a record points to."""
+    _identifier(request)
+    target = _target(request)
+    renderer = render.compiled(target, params.related(target, _query(request)).fieldsets.get(target.type))
+    accounts = await _accounts(request, renderer, [await _row(request, _pointer(request))])
+    records = renderer.records(accounts.values(), links.base(request))
+    return responses.ok(document.one(records[0] if records else None))
+
+
+async def linkage(request: web.Request) -> web.Response:
+    """Which account a record points to; query parameters mean nothing here."""
+    row = await _row(request, _pointer(request))
+    accounts = await _accounts(request, render.compiled(_target(request), ()), [row])
+    identifier = next((account[0] for account in accounts.values()), None)
+    resource, base = request[ROUTE].resource, links.base(request)
+    addresses = render.links(f"{base}{PREFIX}/{resource.type}/{row[0]}", next(iter(resource.relationships)))
+    return responses.ok(document.relationship(render.linkage(identifier), addresses))
+
+
+async def recording(request: web.Request) -> web.Response:
+    """Where the gateway finds the recording of a call; an empty 404 where the caller may not hear one."""
+    _, local_tag, exists = await _row(request, ("id", "local_tag", "rec"))
+    if not exists:
+        return responses.nothing(accept.first_simple_type(request.headers.get("Accept", "")))
+    return responses.recording(local_tag, request.app[SETTINGS].recordings.format)
+
+
+HANDLERS = {
+    routes.LIST: index,
+    routes.ONE: show,
+    routes.RELATED: related,
+    routes.LINKAGE: linkage,
+    routes.RECORDING: recording,
+}
+
+
+async def dispatch(request: web.Request) -> web.StreamResponse:
+    """The handler of what the route middleware has found."""
+    return await HANDLERS[request[ROUTE].action](request)
+
+
+async def expect(request: web.Request) -> None:
+    """Lets a client go on that waits to be told so; what else it expects of a read does not matter."""
+    if request.headers["Expect"].lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _query(request: web.Request) -> Query:
+    return query.parse(request.rel_url.raw_query_string)
+
+
+def _identifier(request: web.Request) -> str:
+    return params.identifier(request[ROUTE].resource, request[ROUTE].identifier)
+
+
+async def _row(request: web.Request, columns: tuple[str, ...]) -> Row:
+    """The record that the path names, in the caller's scope."""
+    identifier = _identifier(request)
+    row = await request.app[READER].one(request[ROUTE].resource, columns, identifier, request[CALLER])
+    if row is None:
+        raise errors.record_not_found(identifier)
+    return row
+
+
+def _target(request: web.Request) -> Resource:
+    resource = request[ROUTE].resource
+    (relationship,) = resource.relationships.values()
+    return resource.registry[relationship.type_]
+
+
+def _pointer(request: web.Request) -> tuple[str, ...]:
+    (relationship,) = request[ROUTE].resource.relationships.values()
+    return ("id", relationship.column)
+
+
+def _renderer(resource: Resource, selection: Selection) -> Renderer:
+    linked = selection.include and not resource.hidden.issuperset(resource.relationships)
+    return render.compiled(resource, selection.fieldsets.get(resource.type), linked)
+
+
+async def _documented(
+    request: web.Request, renderer: Renderer, selection: Selection, rows: Sequence[Row], base: str
+) -> tuple[list[Record], list[Record] | None]:
+    """Records, and the accounts that they point to if those are asked for."""
+    if not renderer.linked:
+        return renderer.records(rows, base), None
+    target = _target(request)
+    accounts = render.compiled(target, selection.fieldsets.get(target.type))
+    found = await _accounts(request, accounts, rows)
+    records = renderer.records(rows, base, {number: str(account[0]) for number, account in found.items()})
+    return records, accounts.records(found.values(), base)
+
+
+async def _accounts(request: web.Request, renderer: Renderer, rows: Iterable[Row]) -> dict[int, Row]:
+    """The accounts that rows point to with their last column, in order of appearance, as far as the caller may see."""
+    numbers = dict.fromkeys(row[-1] for row in rows if row[-1] is not None)
+    found = await request.app[READER].numbered(_target(request), renderer.columns, numbers, request[CALLER])
+    return {number: found[number] for number in numbers if number in found}

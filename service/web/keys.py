@@ -1,0 +1,23 @@
+"""What the application and a request carry along."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from service.auth.tokens import Tokens
+from service.db.reader import Reader
+from service.schemas.resource import Resource
+from service.selection import Caller
+from service.settings import Settings
+from service.web.routes import Route
+
+SETTINGS = web.AppKey("settings", Settings)
+TOKENS = web.AppKey("tokens", Tokens)
+READER = web.AppKey("reader", Reader)
+RESOURCES = web.AppKey("resources", Mapping[str, Resource])
+
+REQUEST_ID = web.RequestKey("request_id", str)
+STARTED = web.RequestKey("started", float)  # Seconds of the monotonic clock.
+ROUTE = web.RequestKey("route", Route)
+CALLER = web.RequestKey("caller", Caller)
+RENEWAL = web.RequestKey("renewal", str)  # The Set-Cookie header of a session that came by cookie.

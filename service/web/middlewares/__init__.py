@@ -1,0 +1,11 @@
+"""The stations every request passes, in this order on the way in and backwards on the way out."""
+
+from service.web.middlewares.authenticate import authenticate
+from service.web.middlewares.conditional import conditional
+from service.web.middlewares.errors import errors
+from service.web.middlewares.negotiate import negotiate
+from service.web.middlewares.observe import observe
+from service.web.middlewares.request_id import request_id
+from service.web.middlewares.route import route
+
+MIDDLEWARES = (request_id, observe, errors, route, authenticate, negotiate, conditional)

@@ -1,0 +1,29 @@
+"""Tags documents by what they hold, and answers 304 to a client that has the same already (contract 11.2, D4)."""
+
+import hashlib
+import re
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+REVALIDATE = "max-age=0, private, must-revalidate"
+ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
+
+
+@web.middleware
+async def conditional(request: web.Request, handler: Handler) -> web.StreamResponse:
+    response = await handler(request)
+    if response.status != 200 or not isinstance(response, web.Response) or not isinstance(response.body, bytes):
+        return response
+    tag = hashlib.sha256(response.body).hexdigest()[:32]
+    if _has(request, tag):
+        vary = response.headers["vary"]
+        response = web.Response(status=304, headers={"vary": vary})
+    response.headers["etag"] = f'W/"{tag}"'
+    response.headers["cache-control"] = REVALIDATE
+    return response
+
+
+def _has(request: web.Request, tag: str) -> bool:
+    given = ", ".join(request.headers.getall("If-None-Match", ()))
+    return given.strip() == "*" or tag in ENTITY_TAG.findall(given)

@@ -1,0 +1,23 @@
+"""Names the request: by the client's X-Request-Id, cleaned, or by a new UUID (contract 11.4)."""
+
+import re
+import time
+import uuid
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from structlog.contextvars import bound_contextvars
+
+from service.web.keys import REQUEST_ID, STARTED
+
+UNWANTED = re.compile(r"[^A-Za-z0-9_@-]")
+LONGEST = 255
+
+
+@web.middleware
+async def request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
+    request[STARTED] = time.monotonic()
+    given = request.headers.get("X-Request-Id", "")
+    request[REQUEST_ID] = UNWANTED.sub("", given)[:LONGEST] if given.strip() else str(uuid.uuid4())
+    with bound_contextvars(request_id=request[REQUEST_ID]):
+        return await handler(request)

@@ -1,0 +1,60 @@
+"""The responses there are; what all of them carry is added as they leave (`finish`)."""
+
+import time
+from urllib.parse import quote
+
+from aiohttp import web
+
+from service.errors import Refused
+from service.jsonapi import document
+from service.jsonapi.accept import MEDIA_TYPE
+from service.web.keys import RENEWAL, REQUEST_ID, STARTED
+
+SECURITY = {
+    "x-frame-options": "SAMEORIGIN",
+    "x-xss-protection": "0",
+    "x-content-type-options": "nosniff",
+    "x-permitted-cross-domain-policies": "none",
+    "referrer-policy": "strict-origin-when-cross-origin",
+}
+AUDIO = {"mp3": "audio/mpeg", "wav": "audio/wav"}
+UNSEEN = {"cache-control": "no-cache"}
+JSON_API = {"content-type": MEDIA_TYPE, "vary": "Accept"}
+
+
+def ok(body: bytes) -> web.Response:
+    """A document."""
+    return web.Response(body=body, headers=JSON_API)
+
+
+def refusal(refused: Refused) -> web.Response:
+    """An error document."""
+    headers = {**JSON_API, **UNSEEN}
+    if refused.retry_after is not None:
+        headers["retry-after"] = str(refused.retry_after)
+    return web.Response(status=refused.problems[0].status, body=document.errors(refused.problems), headers=headers)
+
+
+def recording(name: str, format_: str) -> web.Response:
+    """Nothing but the address at which the gateway finds the recording."""
+    address = f"/record/{quote(name, safe='')}.{format_}"
+    return web.Response(headers={"content-type": AUDIO[format_], "x-accel-redirect": address, **UNSEEN})
+
+
+def nothing(content_type: str) -> web.Response:
+    """There is no recording, or none that the caller may hear."""
+    return web.Response(status=404, headers={"content-type": content_type, **UNSEEN})
+
+
+async def finish(request: web.Request, response: web.StreamResponse) -> None:
+    """Completes the headers of every response, streamed or not, in the reference's order, as it is about to leave."""
+    headers = response.headers
+    headers.popall("Server", None)
+    own = list(headers.items())
+    headers.clear()
+    headers.extend(SECURITY)
+    headers.extend(own)
+    if RENEWAL in request:
+        headers.add("set-cookie", request[RENEWAL])
+    headers["x-request-id"] = request[REQUEST_ID]
+    headers["x-runtime"] = f"{time.monotonic() - request[STARTED]:.6f}"

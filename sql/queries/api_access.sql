@@ -1,0 +1,8 @@
+-- What an access row grants, read anew for each request so that changes act at once; a missing profile permits nothing.
+SELECT access.customer_id,
+       access.account_ids,
+       coalesce(profile.allow_listen_recording, false)
+  FROM sys.api_access AS access
+  LEFT JOIN sys.customer_portal_access_profiles AS profile
+    ON profile.id = access.customer_portal_access_profile_id
+ WHERE access.id = %(id)s

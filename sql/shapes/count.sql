@@ -1,0 +1,4 @@
+-- How many records of a resource meet the conditions.
+SELECT count(*)
+  FROM ({resource}) AS r
+ WHERE {conditions}

@@ -1,0 +1,222 @@
+"""Who is let in, by which tokens, and how sessions by cookie go on (contract 4 and 17, 1 to 28)."""
+
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+from jose import jwt
+
+from service.auth.tokens import Dynamic, Tokens
+from tests.conftest import SECRET, Answer, Api, Data, Serve
+
+OTHER = "another secret, of more than 32 bytes as well"
+COOKIE = "_yeti_customer_v1_session"
+VALID = {"aud": ["customer-v1"], "sub": 7}
+CFG = {"aud": ["customer-v1"], "sub": "D"}
+PATHS = ["incoming-cdrs", "incoming-cdrs/1", "cdrs", "cdrs/1", "accounts"]
+UNAUTHORIZED = (
+    b'{"errors":[{"title":"Authorization failed","detail":"Authorization token expired or incorrect.",'
+    b'"code":"401","status":"401"}]}'
+)
+
+
+@pytest.fixture(autouse=True)
+def rows(data: Data) -> None:
+    data.customer(7)
+    data.call(1, vendor_id=7, customer_id=7)
+
+
+def signed(claims: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256") -> str:
+    return str(jwt.encode(claims, secret, algorithm=algorithm))
+
+
+async def with_header(api: Api, text: str | None, path: str = "incoming-cdrs/1") -> Answer:
+    return await api.get(path, headers={"Authorization": text})
+
+
+async def with_cookie(api: Api, token: str, path: str = "incoming-cdrs/1", **headers: str) -> Answer:
+    return await api.get(path, headers={"Cookie": f"a=b; {COOKIE}={token}", **headers})
+
+
+GOOD = {
+    "as issued": VALID,
+    "an audience as text": {**VALID, "aud": "customer-v1"},
+    "several audiences": {**VALID, "aud": ["x", "customer-v1"]},
+    "digits as text": {**VALID, "sub": "7"},
+    "issued in the future": {**VALID, "iat": 4102444800},
+    "valid since long": {**VALID, "nbf": 1},
+    "not ended yet": {**VALID, "exp": 4102444800},
+    "dynamic": {**CFG, "cfg": {"customer_id": 7}},
+    "dynamic without limit": {**CFG, "cfg": {"customer_id": 7, "account_ids": None}},
+    "dynamic with the legacy key": {**CFG, "cfg": {"customer_id": 7, "allow_listen_recording": True}},
+}
+BAD = {
+    "no audience": {"sub": 7},
+    "another audience": {**VALID, "aud": ["customer-v10"]},
+    "no subject": {"aud": ["customer-v1"]},
+    **{
+        f"subject {subject!r}": {**VALID, "sub": subject} for subject in (None, True, 1.0, 7.0, "7a", "", "d", "٧", [7])
+    },
+    **{
+        f"unknown subject {subject}": {**VALID, "sub": subject} for subject in (0, -7, 8, 99999999999, 10**30, "9" * 30)
+    },
+    **{f"end {end!r}": {**VALID, "exp": end} for end in (1577836800, None, "x", True, [4102444800], float("-inf"))},
+    "not yet valid": {**VALID, "nbf": 4070908800},
+    "dynamic without cfg": CFG,
+    **{
+        f"cfg {cfg!r}": {**CFG, "cfg": cfg}
+        for cfg in (
+            [7],
+            "customer_id",
+            {},
+            {"customer_id": None},
+            {"customer_id": "7"},
+            {"customer_id": True},
+            {"customer_id": 10**30},
+            {"customer_id": 8},
+            {"customer_id": 7, "customer_portal_access_profile_id": 9},
+            {"customer_id": 7, "login": "x"},
+            {"customer_id": 7, "api_access_id": 1},
+            {"customer_id": 7, "account_ids": [1.5]},
+            {"customer_id": 7, "account_ids": "1"},
+            {"customer_id": 7, "account_ids": [10**30]},
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+async def test_a_good_token_is_let_in_and_gets_no_cookie(api: Api, name: str) -> None:
+    answer = await with_header(api, signed(GOOD[name]))
+    assert (answer.status, answer.headers.get("set-cookie")) == (200, None)
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_bad_token_gets_the_one_answer_for_all(api: Api, name: str) -> None:
+    answer = await with_header(api, signed(BAD[name]))
+    assert (answer.status, answer.body) == (401, UNAUTHORIZED)
+    assert answer.headers["cache-control"] == "no-cache"
+    assert "www-authenticate" not in answer.headers
+    assert (await with_cookie(api, signed(BAD[name]))).headers.get("set-cookie") is None
+
+
+HEADER = "eyJhbGciOiJIUzI1NiJ9"
+HOSTILE = {
+    "nothing at all": None,
+    "a word": "invalid",
+    "two parts": ".".join(signed(VALID).split(".")[:2]),
+    "dots": "..",
+    "many dots": "." * 50,
+    "foreign key": signed(VALID, OTHER),
+    "HS512": signed(VALID, algorithm="HS512"),
+    "none": "eyJhbGciOiJub25lIn0." + signed(VALID).split(".")[1] + ".",
+    "payload of another": ".".join([HEADER, signed({**VALID, "sub": 8}).split(".")[1], signed(VALID).split(".")[2]]),
+    "no object": signed(VALID).split(".")[0] + ".WzFd." + signed(VALID).split(".")[2],
+    "cut": signed(VALID)[:-3],
+    "not ASCII": "tökén.é.ü",
+    "Token token=": f"Token token={signed(VALID)}",
+    "glued": f"Bearer{signed(VALID)}",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_hostile_token_is_never_more_than_unauthorized(api: Api, name: str, path: str) -> None:
+    assert (await with_header(api, HOSTILE[name], path)).body == UNAUTHORIZED
+
+
+@pytest.mark.parametrize("form", ["{}", "Bearer {}", "bearer   {}", "a b c {}", "Bearer\t{}"])
+async def test_the_last_word_of_the_header_is_the_token(api: Api, form: str) -> None:
+    assert (await with_header(api, form.format(signed(VALID)))).status == 200
+
+
+async def test_a_token_ends_at_its_second(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, now = signed({**VALID, "exp": 4000000000}), 4000000000.0
+    monkeypatch.setattr("service.auth.tokens.time.time", lambda: now - 0.001)
+    assert (await with_header(api, token)).status == 200
+    monkeypatch.setattr("service.auth.tokens.time.time", lambda: now)
+    assert (await with_header(api, token)).status == 401
+
+
+async def test_all_secrets_verify_and_the_first_signs(serve: Serve, data: Data) -> None:
+    api = await serve(data.dsn, AUTH__SECRETS=json.dumps([OTHER, SECRET]))
+    assert (await with_header(api, signed(VALID, SECRET))).status == 200
+    assert (await with_header(api, signed(VALID, OTHER))).status == 200
+    assert jwt.decode(
+        api.tokens.issue(7), OTHER, algorithms=["HS256"], options={"verify_sub": False, "verify_aud": False}
+    )
+
+
+async def test_deleting_the_access_row_revokes_its_tokens_at_once(api: Api, data: Data) -> None:
+    assert (await api.get("incoming-cdrs/1", 7)).status == 200
+    data.execute("DELETE FROM sys.api_access")
+    assert (await api.get("incoming-cdrs/1", 7)).status == 401
+
+
+async def test_a_present_but_bad_header_is_final(api: Api) -> None:
+    answer = await with_cookie(api, signed(VALID), Authorization="invalid")
+    assert answer.status == 401
+
+
+async def test_a_blank_header_leaves_it_to_the_cookie(api: Api) -> None:
+    assert (await with_cookie(api, signed(VALID), Authorization="  ")).status == 200
+
+
+async def test_the_cookie_is_renewed_with_exactly_these_attributes(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1772211473.0)
+    cookie = (await with_cookie(api, signed(VALID))).headers["set-cookie"]
+    token = cookie.split(";")[0].removeprefix(f"{COOKIE}=")
+    assert cookie == f"{COOKIE}={token}; path=/; expires=Fri, 27 Feb 2026 17:07:53 GMT; httponly; samesite=lax"
+    assert jwt.get_unverified_claims(token) == {**VALID, "exp": 1772212073}
+
+
+async def test_without_a_lifetime_the_renewed_cookie_has_no_end(serve: Serve, data: Data) -> None:
+    api = await serve(data.dsn, AUTH__TOKEN_LIFETIME="")
+    cookie = (await with_cookie(api, signed(VALID))).headers["set-cookie"]
+    assert re.fullmatch(rf"{COOKIE}=[\w.-]+; path=/; httponly; samesite=lax", cookie)
+    assert "exp" not in jwt.get_unverified_claims(cookie.split(";")[0].partition("=")[2])
+
+
+async def test_without_a_lifetime_an_ended_token_is_still_ended(serve: Serve, data: Data) -> None:
+    api = await serve(data.dsn, AUTH__TOKEN_LIFETIME="")
+    assert (await with_header(api, signed({**VALID, "exp": int(time.time()) - 1}))).status == 401
+
+
+async def test_a_dynamic_session_carries_all_its_words_on(api: Api) -> None:
+    cookie = (await with_cookie(api, Tokens([SECRET], None).issue(Dynamic(7)))).headers["set-cookie"]
+    claims = jwt.get_unverified_claims(cookie.split(";")[0].partition("=")[2])
+    assert list(claims["cfg"].items()) == [
+        ("customer_id", 7),
+        ("customer_portal_access_profile_id", 1),
+        ("account_ids", []),
+        ("allow_outgoing_numberlists_ids", []),
+        ("allowed_ips", ["0.0.0.0/0", "::/0"]),
+        ("provision_gateway_id", None),
+    ]
+
+
+@pytest.mark.parametrize("token", ["logout", "garbage", ""])
+async def test_a_cookie_that_is_no_token_is_unauthorized(api: Api, token: str) -> None:
+    answer = await with_cookie(api, token)
+    assert (answer.status, answer.headers.get("set-cookie")) == (401, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "status", "renewed"),
+    [
+        ("incoming-cdrs?sort=x", "*/*", 400, True),
+        ("incoming-cdrs/2", "*/*", 404, True),
+        ("incoming-cdrs/1", "text/html", 406, True),
+        ("incoming-cdrs/1/rec", "*/*", 404, True),
+        ("incoming-cdrs/2/rec", "*/*", 404, False),
+        ("incoming-cdrs/x/rec", "*/*", 400, False),
+        ("nowhere", "*/*", 404, False),
+    ],
+)
+async def test_errors_renew_too_but_not_where_a_recording_is_not_found(
+    api: Api, path: str, accept: str, status: int, renewed: bool
+) -> None:
+    answer = await with_cookie(api, signed(VALID), path, Accept=accept)
+    assert (answer.status, "set-cookie" in answer.headers) == (status, renewed)

@@ -1,0 +1,179 @@
+"""What a request costs: the statements that it runs (issue 3, performance.md, fact 6)."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from service.db import sql_files
+from service.db.pool import Pool
+from tests.conftest import Api, Data
+
+FIRST, SECOND = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))
+CDRS = pytest.mark.parametrize("cdrs", ["incoming-cdrs", "cdrs"])
+ACCESS = sql_files.text("queries/api_access")
+
+
+class Ran(NamedTuple):
+    """A statement, and the database that ran it."""
+
+    database: str
+    text: str
+
+    @property
+    def kind(self) -> str:
+        if self.text == sql_files.text("queries/account_numbers"):
+            return "numbers"
+        if self.text.startswith("SELECT count(*)"):
+            return "count"
+        return "accounts" if "FROM billing.accounts" in self.text else "rows"
+
+    @property
+    def columns(self) -> list[str]:
+        return re.findall(r"r\.(\w+)", self.text.split("\n")[0])
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[Ran]:
+    """All statements but the look-up of the caller, as they are run."""
+    statements: list[Ran] = []
+    fetch = Pool.fetch
+
+    async def counting(self: Pool, statement: str, *rest: Any) -> Any:
+        if statement != ACCESS:
+            statements.append(Ran(self.name, statement))
+        return await fetch(self, statement, *rest)
+
+    monkeypatch.setattr(Pool, "fetch", counting)
+    return statements
+
+
+@pytest.fixture(autouse=True)
+def rows(data: Data) -> Iterator[None]:
+    """Five calls of customer 7, by turns on its two accounts."""
+    data.customer(7)
+    for id, uuid in ((71, FIRST), (72, SECOND)):
+        data.account(id, 7, uuid)
+    for id in range(1, 6):
+        account = 71 + id % 2
+        data.call(id, vendor_id=7, customer_id=7, vendor_acc_id=account, customer_acc_id=account)
+    return iter(())
+
+
+def kinds(ran: list[Ran]) -> list[str]:
+    return [statement.kind for statement in ran]
+
+
+@CDRS
+async def test_a_full_page_with_accounts_costs_three(api: Api, ran: list[Ran], cdrs: str) -> None:
+    answer = await api.get(f"{cdrs}?page[size]=4&include=account", 7)
+    assert len(answer.json["data"]), len(answer.json["included"]) == (4, 2)
+    assert [(r.database, r.kind) for r in ran] == [("cdr", "rows"), ("cdr", "count"), ("routing", "accounts")]
+
+
+@CDRS
+@pytest.mark.parametrize(
+    ("query", "statements"),
+    [
+        ("page[size]=4", ["rows", "count"]),
+        ("page[size]=5", ["rows", "count"]),
+        ("page[size]=6", ["rows"]),
+        ("", ["rows"]),
+        ("include=account", ["rows", "accounts"]),
+        ("page[size]=2&page[number]=3", ["rows"]),
+        ("page[size]=2&page[number]=9", ["rows", "count"]),
+        ("filter[id_eq]=99", ["rows"]),
+        ("filter[id_eq]=99&include=account", ["rows"]),
+        ("include=account&sort=duration&fields[accounts]=name", ["rows", "accounts"]),
+    ],
+)
+async def test_only_what_is_needed_is_run(
+    api: Api, ran: list[Ran], cdrs: str, query: str, statements: list[str]
+) -> None:
+    assert (await api.get(f"{cdrs}?{query}", 7)).status == 200
+    assert kinds(ran) == statements
+
+
+async def test_a_list_of_accounts_costs_two_at_the_most(api: Api, ran: list[Ran]) -> None:
+    await api.get("accounts", 7)
+    assert len(ran) == 1
+    await api.get("accounts?page[size]=1", 7)
+    assert len(ran) == 3
+
+
+@CDRS
+async def test_an_account_filter_costs_its_look_up_besides(api: Api, ran: list[Ran], cdrs: str) -> None:
+    """The accounts may be in another server, so that they cannot be joined."""
+    assert (await api.get(f"{cdrs}?filter[account_id_eq]={FIRST}", 7)).ids
+    assert kinds(ran) == ["numbers", "rows"]
+
+
+@CDRS
+async def test_more_rows_cost_no_more_statements(api: Api, data: Data, ran: list[Ran], cdrs: str) -> None:
+    await api.get(f"{cdrs}?include=account", 7)
+    few = kinds(ran)
+    ran.clear()
+    for id in range(6, 30):
+        data.call(id, vendor_id=7, customer_id=7, vendor_acc_id=71, customer_acc_id=71)
+    assert len((await api.get(f"{cdrs}?include=account", 7)).ids) == 29
+    assert kinds(ran) == few
+
+
+@CDRS
+@pytest.mark.parametrize("path", ["", "/1"], ids=["list", "single"])
+@pytest.mark.parametrize(
+    ("query", "columns"),
+    [
+        ("fields[CDRS]=success,duration", ["id", "success", "duration"]),
+        ("fields[CDRS]=id", ["id"]),
+        ("fields[CDRS]=,", ["id"]),
+        ("fields[CDRS]=account", ["id"]),
+        ("fields[CDRS]=duration&include=account", ["id", "duration", "account_id"]),
+    ],
+)
+async def test_a_sparse_fieldset_asks_for_its_columns_only(
+    api: Api, ran: list[Ran], cdrs: str, path: str, query: str, columns: list[str]
+) -> None:
+    assert (await api.get(f"{cdrs}{path}?{query.replace('CDRS', cdrs)}", 7)).status == 200
+    assert ran[0].columns == columns
+
+
+@CDRS
+async def test_a_sparse_fieldset_of_accounts_does_too(api: Api, ran: list[Ran], cdrs: str) -> None:
+    await api.get(f"{cdrs}?include=account&fields[accounts]=balance", 7)
+    assert ran[-1].columns == ["number", "id", "balance"]
+
+
+@CDRS
+@pytest.mark.parametrize(
+    ("tail", "statements"),
+    [
+        ("", ["rows"]),
+        ("?include=account", ["rows", "accounts"]),
+        ("/account", ["rows", "accounts"]),
+        ("/relationships/account", ["rows", "accounts"]),
+        ("/rec", ["rows"]),
+    ],
+)
+async def test_a_single_record_costs_one_and_its_account_another(
+    api: Api, ran: list[Ran], cdrs: str, tail: str, statements: list[str]
+) -> None:
+    await api.get(f"{cdrs}/1{tail}", 7)
+    assert kinds(ran) == statements
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "cdrs?filter[foo]=1",
+        "cdrs?filter[duration_eq]=x",
+        "cdrs?sort=foo",
+        "cdrs/abc",
+        "accounts?page[size]=0",
+        "nowhere",
+    ],
+)
+async def test_what_is_refused_costs_nothing(api: Api, ran: list[Ran], path: str) -> None:
+    assert (await api.get(path, 7)).status in (400, 404)
+    assert ran == []

@@ -1,0 +1,155 @@
+"""How values are shown, what is hidden, and from which address links are built (contract 2, 14)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.conftest import Api, Data, Serve
+
+CDRS = pytest.mark.parametrize("cdrs", ["incoming-cdrs", "cdrs"])
+
+
+async def attribute(api: Api, name: str, path: str = "incoming-cdrs/1") -> Any:
+    return (await api.get(path, 7)).json["data"]["attributes"][name]
+
+
+@pytest.fixture(autouse=True)
+def customer(data: Data) -> None:
+    data.customer(7)
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("0", "0.0"),
+        ("1.50", "1.5"),
+        ("100", "100.0"),
+        ("-1.25", "-1.25"),
+        ("1e-9", "0.000000001"),
+        ("1e30", "1000000000000000000000000000000.0"),
+        ("123456789012345678901234567890.123456789", "123456789012345678901234567890.123456789"),
+        ("NaN", None),
+        ("Infinity", None),
+        ("-Infinity", None),
+        (None, None),
+    ],
+)
+async def test_a_numeric_is_plain_text(api: Api, data: Data, stored: str | None, shown: str | None) -> None:
+    data.call(1, vendor_id=7, vendor_price=stored)
+    assert await attribute(api, "vendor-price") == shown
+
+
+@pytest.mark.parametrize(
+    ("zone", "stored", "shown"),
+    [
+        ("UTC", "2026-03-01 10:00:00.518999+00", "2026-03-01T10:00:00.518Z"),
+        ("UTC", "2026-03-01 10:00:00+00", "2026-03-01T10:00:00.000Z"),
+        ("Europe/Berlin", "2026-03-01 10:00:00.518999+00", "2026-03-01T11:00:00.518+01:00"),
+        ("Europe/Berlin", "2026-07-01 10:00:00.5+00", "2026-07-01T12:00:00.500+02:00"),
+        ("Asia/Kolkata", "2026-03-01 10:00:00+00", "2026-03-01T15:30:00.000+05:30"),
+        ("UTC", "infinity", None),
+    ],
+)
+async def test_a_time_is_cut_to_milliseconds_in_the_zone(
+    serve: Serve, data: Data, zone: str, stored: str, shown: str | None
+) -> None:
+    data.call(1, vendor_id=7, time_end=stored)
+    assert await attribute(await serve(data.dsn, RESOURCES__TIME_ZONE=zone), "time-end") == shown
+
+
+async def test_a_filter_without_offset_is_read_in_the_zone(serve: Serve, data: Data) -> None:
+    api = await serve(data.dsn, RESOURCES__TIME_ZONE="Europe/Berlin")
+    data.call(1, vendor_id=7, time_end="2026-03-01 10:00:00+00")
+    for text, found in (("2026-03-01T11:00", ["1"]), ("2026-03-01T10:00", []), ("2026-03-01T10:00Z", ["1"])):
+        assert (await api.get(f"incoming-cdrs?filter[time_end_eq]={text}", 7)).ids == found
+
+
+async def test_text_is_raw_unicode_with_the_least_escapes(api: Api, data: Data) -> None:
+    data.call(1, vendor_id=7, local_tag='<>&/é😀\x7f\u2028"\\\x01\n')
+    body = (await api.get("incoming-cdrs/1?fields[incoming-cdrs]=local-tag", 7)).body.decode()
+    assert '"local-tag":"<>&/é😀\x7f\u2028\\"\\\\\\u0001\\n"' in body
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"), [("10.0.0.1/32", "10.0.0.1"), ("10.0.0.0/8", "10.0.0.0/8"), ("::1", "::1")]
+)
+async def test_an_address_is_in_postgresqls_own_form(api: Api, data: Data, stored: str, shown: str) -> None:
+    data.call(1, customer_id=7, auth_orig_ip=stored)
+    assert await attribute(api, "auth-orig-ip", "cdrs/1") == shown
+
+
+RECORDED = {"audio_recorded": True, "local_tag": "x", "duration": 1}
+
+
+@CDRS
+@pytest.mark.parametrize(
+    ("listens", "changed", "rec"),
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"audio_recorded": None}, False),
+        (True, {"local_tag": None}, False),
+        (True, {"local_tag": " \u2003\t"}, False),
+        (True, {"duration": 0}, False),
+        (True, {"duration": None}, False),
+    ],
+)
+async def test_rec_needs_permission_audio_a_tag_and_a_duration(
+    api: Api, data: Data, cdrs: str, listens: bool, changed: dict[str, Any], rec: bool
+) -> None:
+    data.customer(9, may_listen=listens)
+    data.call(1, vendor_id=9, customer_id=9, **{**RECORDED, **changed})
+    assert (await api.get(f"{cdrs}/1", 9)).json["data"]["attributes"]["rec"] is rec
+    assert (await api.get(f"{cdrs}/1/rec", 9)).status == (200 if rec else 404)
+
+
+@CDRS
+async def test_hidden_names_never_show_and_stay_valid(serve: Serve, data: Data, cdrs: str) -> None:
+    hidden = json.dumps(["duration", "account", "rec", "time-start"])
+    api = await serve(data.dsn, RESOURCES__INCOMING_CDR_HIDE_FIELDS=hidden, RESOURCES__OUTGOING_CDR_HIDE_FIELDS=hidden)
+    data.account(71, 7, "00000000-0000-4000-8000-000000000001")
+    data.call(1, vendor_id=7, customer_id=7, vendor_acc_id=71, customer_acc_id=71)
+    asked = (
+        f"fields[{cdrs}]=duration,success,account,time-start&include=account&sort=duration&filter[duration_not_eq]=1"
+    )
+    data.execute("UPDATE cdr.cdr SET duration = 2")
+    for path in (f"{cdrs}?{asked}", f"{cdrs}/1?{asked}"):
+        document = (await api.get(path, 7)).json
+        (record,) = document["data"] if isinstance(document["data"], list) else [document["data"]]
+        assert list(record["attributes"]) == ["success", "time-start"]
+        assert "relationships" not in record
+        assert "included" not in document
+    everything = (await api.get(f"{cdrs}/1", 7)).json["data"]["attributes"]
+    assert not {"duration", "rec"} & everything.keys()
+    assert (await api.get(f"{cdrs}/1/account", 7)).json["data"]["type"] == "accounts"
+    assert (await api.get(f"{cdrs}/1/relationships/account", 7)).json["data"]["type"] == "accounts"
+
+
+FORWARDED = [
+    ({"Host": "h.example:8080"}, "http://h.example:8080"),
+    ({"Host": "h.example:80"}, "http://h.example"),
+    ({"Host": "h.example:443", "X-Forwarded-Proto": "https"}, "https://h.example"),
+    ({"X-Forwarded-Host": "a.example, b.example:81", "X-Forwarded-Proto": "http, https"}, "https://b.example:81"),
+    ({"X-Forwarded-Ssl": "on"}, "https://example.org"),
+    ({"X-Forwarded-Scheme": "https"}, "https://example.org"),
+    ({"Forwarded": 'for=1.2.3.4;proto="https"'}, "https://example.org"),
+    ({"X-Forwarded-Proto": "javascript"}, "http://example.org"),
+]
+
+
+@pytest.mark.parametrize(("headers", "base"), FORWARDED)
+async def test_links_are_built_from_what_the_client_asked_for(
+    api: Api, data: Data, headers: dict[str, str], base: str
+) -> None:
+    data.call(1, vendor_id=7)
+    link = (await api.get("incoming-cdrs/1", 7, headers=headers)).json["data"]["links"]["self"]
+    assert link == f"{base}/api/rest/customer/v1/incoming-cdrs/1"
+
+
+async def test_strangers_cannot_forge_links(serve: Serve, data: Data) -> None:
+    api = await serve(data.dsn, GATEWAY__TRUSTED_PROXIES='["192.0.2.0/24"]')
+    data.call(1, vendor_id=7)
+    for headers, _ in FORWARDED[3:]:
+        link = (await api.get("incoming-cdrs/1", 7, headers=headers)).json["data"]["links"]["self"]
+        assert link.startswith("http://example.org/")

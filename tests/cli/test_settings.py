@@ -1,0 +1,130 @@
+"""Where settings come from, and what is said of those that cannot be used."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import settings
+from service.files import DEFAULT_SETTINGS
+from service.settings import SettingsError
+from tests.conftest import SECRET
+from tests.programs import run
+
+
+def leaves(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in node.items():
+        yield from leaves(value, (*path, key)) if isinstance(value, dict) else [((*path, key), value)]
+
+
+DEFAULTS = dict(leaves(tomllib.loads(DEFAULT_SETTINGS.read_text())))
+OTHERS = {
+    "listen.port": 81,
+    "resources.time_zone": "Europe/Berlin",
+    "recordings.format": "wav",
+    "gateway.trusted_proxies": ["10.0.0.0/8"],
+    "log.level": "error",
+    "log.format": "json",
+}
+
+
+def other(path: tuple[str, ...]) -> Any:
+    """A good value that is not the default."""
+    default = DEFAULTS[path]
+    if ".".join(path) in OTHERS:
+        return OTHERS[".".join(path)]
+    return ["x"] if isinstance(default, list) else default + type(default)(1)
+
+
+def value(loaded: settings.Settings, path: tuple[str, ...]) -> Any:
+    for name in path:
+        loaded = getattr(loaded, name)
+    return loaded
+
+
+@pytest.mark.parametrize("path", DEFAULTS, ids=".".join)
+def test_the_environment_overrides_the_file_which_overrides_the_default(tmp_path: Path, path: tuple[str, ...]) -> None:
+    name = settings.PREFIX + "__".join(path).upper()
+    chosen = other(path)
+    file = tmp_path / "own.toml"
+    file.write_text(f"[{'.'.join(path[:-1])}]\n{path[-1]} = {json.dumps(chosen)}\n")
+    default = value(settings.load(None, {}), path)
+    assert default == DEFAULTS[path]
+    assert value(settings.load(str(file), {}), path) == chosen
+    assert value(settings.load(None, {settings.CONFIG: str(file)}), path) == chosen
+    text = default if isinstance(default, str) else json.dumps(default)
+    assert value(settings.load(str(file), {name: text}), path) == default
+
+
+@pytest.mark.parametrize("text", ["", "null"])
+def test_tokens_without_end_are_asked_for_by_an_empty_lifetime(text: str) -> None:
+    assert settings.load(None, {"CDR_API_AUTH__TOKEN_LIFETIME": text}).auth.token_lifetime is None
+
+
+BAD = {
+    "LISTEN__PORT": "70000",
+    "LISTEN__PROT": "80",
+    "LISTEN": "80",
+    "NOSUCH": "1",
+    "LISTEN__PORT__DEEPER": "1",
+    "DATABASES__CDR__POOL_SIZE": "many",
+    "DATABASES__STATEMENT_TIMEOUT": "0",
+    "AUTH__SECRETS": "not a list",
+    "AUTH__TOKEN_LIFETIME": "0",
+    "RESOURCES__TIME_ZONE": "Mars/Olympus",
+    "RESOURCES__INCOMING_CDR_HIDE_FIELDS": "[1]",
+    "RECORDINGS__FORMAT": "ogg",
+    "GATEWAY__TRUSTED_PROXIES": '["everyone"]',
+    "LOG__LEVEL": "loud",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_used_is_named_by_its_key(name: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        settings.load(None, {settings.PREFIX + name: BAD[name]})
+    (problem,) = error.value.problems
+    assert problem.startswith(name.lower().replace("__", ".").removesuffix(".deeper"))
+
+
+@pytest.mark.parametrize(("text", "said"), [(None, "cannot be read"), ("a = [", "is no TOML"), ("x = 1", "x: ")])
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str | None, said: str) -> None:
+    file = tmp_path / "own.toml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SettingsError, match=said):
+        settings.load(str(file), {})
+
+
+USABLE = {
+    "DATABASES__CDR__DSN": "postgresql://nobody:pass@127.0.0.1/x",
+    "DATABASES__ROUTING__DSN": "host=127.0.0.1",
+    "AUTH__SECRETS": json.dumps([SECRET]),
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "keys"),
+    [
+        ({"AUTH__SECRETS": "[]"}, ["auth.secrets"]),
+        ({"AUTH__SECRETS": '["short"]'}, ["auth.secrets"]),
+        ({"DATABASES__CDR__DSN": ""}, ["databases.cdr.dsn"]),
+        ({"DATABASES__ROUTING__DSN": "no such words"}, ["databases.routing.dsn"]),
+        ({"LISTEN__PORT": "x", "LOG__LEVEL": "y"}, ["listen.port", "log.level"]),
+    ],
+)
+def test_the_start_stops_with_one_line_for_each_problem(changed: dict[str, str], keys: list[str]) -> None:
+    ended = run(["serve"], **{**USABLE, **changed})
+    assert ended.returncode == 2
+    assert [line.split(":")[1].strip() for line in ended.stderr.splitlines()] == keys
+
+
+def test_the_effective_settings_are_printed_without_secrets() -> None:
+    ended = run(["config"], **USABLE)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert json.loads(ended.stdout)["auth"]["secrets"] == [settings.MASKED]
+    assert SECRET not in ended.stdout
+    assert "pass@" not in ended.stdout

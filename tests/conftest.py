@@ -1,0 +1,256 @@
+"""A real PostgreSQL for the whole run, databases copied from templates, and the service on real sockets."""
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from service import settings
+from service.app import create
+from service.auth.tokens import Dynamic, Tokens
+from service.db import schema
+from service.db.embedded import Server
+from service.files import SQL
+
+GOLDEN = Path(__file__).parent / "golden"
+GOLDEN_SECRET = json.loads((GOLDEN / "tokens.json").read_text())["secret"]
+SECRET = "a secret for the tests, of more than 32 bytes"
+
+# Few buffers make copying and dropping a database several times faster, because PostgreSQL searches them all.
+SMALL = {"max_connections": "200", "shared_buffers": "16MB"}
+
+# A disk may become slow after some thousand files have been made and removed; memory does not.
+SHARED = Path("/dev/shm")
+MEMORY = SHARED if SHARED.is_dir() and shutil.disk_usage(SHARED).free > 2**31 else None
+
+_numbers = count(1)
+
+
+class Databases:
+    """A server on which databases are made by name, from scratch or as copies."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._left: list[str] = []
+
+    def dsn(self, name: str) -> str:
+        return self._server.dsn(name)
+
+    def create(self, template: str = "template0") -> str:
+        """The name of a new database."""
+        while self._left:
+            self.execute("postgres", f"DROP DATABASE {self._left.pop()} WITH (FORCE)")
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        self.execute("postgres", f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def drop(self, name: str) -> None:
+        """Drops it before the next is made: at once, PostgreSQL would wait for backends that are still leaving."""
+        self._left.append(name)
+
+    def execute(self, name: str, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        with closing(psycopg2.connect(self.dsn(name))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement, parameters)
+                return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Databases]:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, Server.start(Path(folder), options=SMALL) as server:
+        yield Databases(server)
+
+
+@pytest.fixture
+def empty_database(postgres: Databases) -> Iterator[str]:
+    """The DSN of a database without tables."""
+    name = postgres.create()
+    yield postgres.dsn(name)
+    postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+def prepared(postgres: Databases) -> str:
+    """The name of a template with the schema, and partitions from ten days ago to tomorrow."""
+    name = postgres.create()
+    for part in ("cdr", "routing"):
+        schema.apply(postgres.dsn(name), SQL / "schema" / part)
+    today = datetime.now(UTC).date()
+    schema.create_partitions(postgres.dsn(name), today - timedelta(days=10), today + timedelta(days=1))
+    return name
+
+
+@pytest.fixture(scope="session")
+def golden_database(postgres: Databases) -> str:
+    """The name of a database with the rows of the golden corpus; only read, so all tests share it."""
+    name = postgres.create()
+    for part in ("cdr", "routing"):
+        schema.apply(postgres.dsn(name), SQL / "schema" / part)
+    schema.create_partitions(postgres.dsn(name), date(2026, 3, 1), date(2026, 3, 12))
+    with closing(psycopg2.connect(postgres.dsn(name))) as connection, connection, connection.cursor() as cursor:
+        for path in sorted((GOLDEN / "dataset").glob("*.csv")):
+            with path.open(encoding="utf-8", newline="") as file:
+                columns = ", ".join(next(csv.reader(file)))
+                file.seek(0)
+                copy = rf"COPY {path.stem} ({columns}) FROM STDIN WITH (FORMAT csv, HEADER, NULL '\N')"
+                cursor.copy_expert(copy, file)
+    return name
+
+
+class Data:
+    """A database of a test's own, with rows of its own. Columns that a test does not care for stay NULL."""
+
+    def __init__(self, postgres: Databases, name: str) -> None:
+        self._postgres = postgres
+        self.name = name
+        self.dsn = postgres.dsn(name)
+
+    def execute(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        return self._postgres.execute(self.name, statement, parameters)
+
+    def insert(self, table: str, **values: Any) -> None:
+        columns, places = ", ".join(values), ", ".join(["%s"] * len(values))
+        self.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", tuple(values.values()))
+
+    def call(self, id: int, *, hours_ago: float = 1, **values: Any) -> None:
+        """A row of cdr.cdr, one hour old, that counts."""
+        moment = datetime.now(UTC) - timedelta(hours=hours_ago)
+        self.insert("cdr.cdr", **{"id": id, "time_start": moment, "is_last_cdr": True, **values})
+
+    def customer(self, id: int, *, may_listen: bool = False, account_ids: list[int] | None = None) -> None:
+        """A contractor, and an access row of the same number."""
+        profile = 2 if may_listen else 1
+        for number in (1, 2):
+            self.execute(
+                "INSERT INTO sys.customer_portal_access_profiles (id, name, allow_listen_recording)"
+                " VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                (number, f"profile {number}", number == 2),
+            )
+        self.insert("public.contractors", id=id, name=f"contractor {id}", enabled=True, vendor=True, customer=True)
+        self.insert(
+            "sys.api_access",
+            id=id,
+            customer_id=id,
+            login=f"login {id}",
+            password_digest="",
+            account_ids=account_ids or [],
+            customer_portal_access_profile_id=profile,
+        )
+
+    def account(self, id: int, contractor: int, uuid: str, **values: Any) -> None:
+        defaults = {"name": f"account {id}", "balance": 0, "min_balance": 0, "max_balance": 0}
+        known = {"currency_id": 1, "currency_name": "USD"}
+        self.insert(
+            "billing.accounts", **{"id": id, "contractor_id": contractor, "uuid": uuid, **defaults, **known, **values}
+        )
+
+
+@pytest.fixture
+def data(postgres: Databases, prepared: str) -> Iterator[Data]:
+    """A copy of the prepared database."""
+    name = postgres.create(prepared)
+    yield Data(postgres, name)
+    postgres.drop(name)
+
+
+def configured(dsn: str, **environment: str) -> settings.Settings:
+    """Settings for one database, with others as environment variables without their prefix."""
+    values = {
+        "DATABASES__CDR__DSN": dsn,
+        "DATABASES__ROUTING__DSN": dsn,
+        "AUTH__SECRETS": json.dumps([SECRET]),
+        **environment,
+    }
+    return settings.load(None, {settings.PREFIX + name: value for name, value in values.items()})
+
+
+class Api:
+    """The service, as a client sees it."""
+
+    def __init__(self, client: TestClient[Any, Any], loaded: settings.Settings) -> None:
+        self.client = client
+        self.settings = loaded
+        self.tokens = Tokens(loaded.auth.secrets, loaded.auth.token_lifetime)
+
+    async def get(self, path: str, caller: int | Dynamic | None = None, **options: Any) -> "Answer":
+        """GET, or another `method`, below the base path as an access row or by a dynamic token."""
+        headers = {"Accept": "application/vnd.api+json", "Host": "example.org", **options.pop("headers", {})}
+        if caller is not None:
+            headers["Authorization"] = self.tokens.issue(caller)
+        url = self.client.make_url(path if path.startswith("/") else f"/api/rest/customer/v1/{path}")
+        target = url if "%" not in path else type(url)(str(url.origin()) + path_of(path), encoded=True)
+        async with self.client.session.request(
+            options.pop("method", "GET"), target, headers={k: v for k, v in headers.items() if v is not None}, **options
+        ) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+
+def path_of(path: str) -> str:
+    return path if path.startswith("/") else f"/api/rest/customer/v1/{path}"
+
+
+class Answer:
+    """A whole response."""
+
+    def __init__(self, status: int, headers: Any, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of a list's records, in order."""
+        return [record["id"] for record in self.json["data"]]
+
+    @property
+    def error(self) -> tuple[int, str]:
+        """The status and the first error's code."""
+        return self.status, self.json["errors"][0]["code"]
+
+
+Serve = Callable[..., Awaitable[Api]]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Starts the service on a database; settings as in `configured`."""
+    clients = []
+
+    async def start(dsn: str, **environment: str) -> Api:
+        loaded = configured(dsn, **environment)
+        client = TestClient(TestServer(create(loaded)))
+        await client.start_server()
+        clients.append(client)
+        return Api(client, loaded)
+
+    yield start
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+async def api(serve: Serve, data: Data) -> Api:
+    """The service on the test's own database."""
+    return await serve(data.dsn)
+
+
+@pytest.fixture
+async def golden(serve: Serve, postgres: Databases, golden_database: str) -> Api:
+    """The service on the golden corpus."""
+    return await serve(postgres.dsn(golden_database), AUTH__SECRETS=json.dumps([GOLDEN_SECRET]))

@@ -1,0 +1,153 @@
+"""What PostgreSQL does for a list: which days it touches and by which index (performance.md, facts 1, 2 and 6)."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg2
+import pytest
+
+from service.db import compose, schema
+from service.jsonapi import params, query, render
+from service.schemas.resource import configured
+from service.selection import Caller
+from tests.conftest import Databases
+
+SQL = Path(__file__).parents[2] / "sql"
+RESOURCES = configured(UTC, {})
+FIRST, LAST = date(2026, 2, 1), date(2026, 2, 10)
+NOON = datetime(2026, 2, 10, 12, tzinfo=UTC)
+LEGS = pytest.mark.parametrize(("cdrs", "owner"), [("incoming-cdrs", "vendor_id"), ("cdrs", "customer_id")])
+CALLERS = pytest.mark.parametrize("account_ids", [None, (7, 8)], ids=["all accounts", "two accounts"])
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Databases) -> Iterator[str]:
+    """Ten days of 2,000 calls each, of 100 customers and vendors, with statistics."""
+    name = postgres.create()
+    schema.apply(postgres.dsn(name), SQL / "schema" / "cdr")
+    schema.create_partitions(postgres.dsn(name), FIRST, LAST)
+    postgres.execute(
+        name,
+        "INSERT INTO cdr.cdr (id, time_start, customer_id, vendor_id, customer_acc_id, vendor_acc_id, is_last_cdr)"
+        " SELECT n, %s + n * interval '43.2 seconds', n %% 100, n * 7 %% 100, n %% 10, n %% 10, true"
+        " FROM generate_series(0, 19999) AS n",
+        (datetime(2026, 2, 1, tzinfo=UTC),),
+    )
+    postgres.execute(name, "ANALYZE cdr.cdr")
+    yield name
+    postgres.drop(name)
+
+
+class Plan:
+    """What EXPLAIN says of a statement: the scans of tables, with their indexes and conditions."""
+
+    def __init__(self, dsn: str, statement: str, parameters: Any) -> None:
+        with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+            [([plan],)] = cursor.fetchall()
+            cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'cdr'")
+            definitions: dict[str, str] = dict(cursor.fetchall())
+        self.text = json.dumps(plan, indent=1)
+        nodes = list(flat(plan["Plan"]))
+        self.days = sorted(n["Relation Name"].removeprefix("cdr_") for n in nodes if "Relation Name" in n)
+        self.indexes = {columns(definitions[n["Index Name"]]) for n in nodes if "Index Name" in n}
+        self.kinds = {n["Node Type"] for n in nodes if "Relation Name" in n}
+        self.bounds = [n.get("Index Cond", "") for n in nodes if "Index Name" in n]
+
+
+def flat(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from flat(child)
+
+
+def columns(definition: str) -> str:
+    return re.search(r"USING btree \((.*?)\)", definition)[1]  # type: ignore[index]
+
+
+def plans(dsn: str, cdrs: str, account_ids: tuple[int, ...] | None, now: datetime = NOON, **asked: str) -> list[Plan]:
+    """Of the rows and of the count."""
+    resource, caller = RESOURCES[cdrs], Caller(7, account_ids, False)
+    parameters = {"filter[" + name + "]": value for name, value in asked.items() if name != "sort"}
+    parameters |= {name: value for name, value in asked.items() if name == "sort"}
+    selection = params.many(resource, query.parse(urlencode(parameters)), now)
+    shown = render.compiled(resource).columns
+    return [
+        Plan(dsn, *compose.listing(resource.sql, shown, selection.filters, selection.sorts, caller, limit=50)),
+        Plan(dsn, *compose.count(resource.sql, selection.filters, caller)),
+    ]
+
+
+@LEGS
+@CALLERS
+def test_time_bounds_touch_only_their_days(
+    postgres: Databases, database: str, cdrs: str, owner: str, account_ids: Any
+) -> None:
+    bounds = {"time_start_gteq": "2026-02-03T06:00", "time_start_lt": "2026-02-05T06:00"}
+    for plan in plans(postgres.dsn(database), cdrs, account_ids, **bounds):
+        assert plan.days == ["2026_02_03", "2026_02_04", "2026_02_05"], plan.text
+
+
+@LEGS
+@CALLERS
+def test_a_list_uses_the_index_of_its_owner_and_the_time(
+    postgres: Databases, database: str, cdrs: str, owner: str, account_ids: Any
+) -> None:
+    bounds = {"time_start_gteq": "2026-02-03T06:00", "time_start_lt": "2026-02-05T06:00"}
+    for plan in plans(postgres.dsn(database), cdrs, account_ids, **bounds):
+        assert plan.indexes == {f"{owner}, time_start"}, plan.text
+        assert "Seq Scan" not in plan.kinds, plan.text
+        assert all(f"{owner} = 7" in bound for bound in plan.bounds), plan.text
+
+
+@LEGS
+@CALLERS
+def test_the_default_window_touches_two_days(
+    postgres: Databases, database: str, cdrs: str, owner: str, account_ids: Any
+) -> None:
+    """The partitions end with today here; calls of days to come, if there were any, would be listed too."""
+    for plan in plans(postgres.dsn(database), cdrs, account_ids):
+        assert plan.days == ["2026_02_09", "2026_02_10"], plan.text
+        assert plan.indexes == {f"{owner}, time_start"}, plan.text
+
+
+@LEGS
+@pytest.mark.parametrize(
+    ("asked", "days"),
+    [
+        ({"time_start_eq": "2026-02-03T06:00"}, ["2026_02_03"]),
+        ({"time_start_gt": "2026-02-09T00:00", "time_start_lteq": "2026-02-10"}, ["2026_02_09", "2026_02_10"]),
+        ({"time_start_gteq": "2026-02-10"}, ["2026_02_10"]),
+        ({"time_start_gteq": "2026-02-02", "time_start_lt": "2026-02-03", "sort": "duration"}, ["2026_02_02"]),
+        ({"time_start_in": "2026-02-10T01:00,2026-02-10T02:00"}, ["2026_02_10"]),
+    ],
+)
+def test_every_bound_prunes(
+    postgres: Databases, database: str, cdrs: str, owner: str, asked: dict[str, str], days: list[str]
+) -> None:
+    for plan in plans(postgres.dsn(database), cdrs, None, **asked):
+        assert plan.days == days, plan.text
+
+
+@LEGS
+def test_bounds_that_exclude_each_other_touch_nothing(
+    postgres: Databases, database: str, cdrs: str, owner: str
+) -> None:
+    bounds = {"time_start_gteq": "2026-02-05", "time_start_lt": "2026-02-05"}
+    for plan in plans(postgres.dsn(database), cdrs, None, **bounds):
+        assert len(plan.days) <= 1, plan.text
+
+
+@LEGS
+def test_newest_first_reads_no_more_than_the_page(postgres: Databases, database: str, cdrs: str, owner: str) -> None:
+    """The order comes from the index: days are appended one after the other, and ties within a moment are sorted."""
+    whole = {"time_start_gteq": (datetime(2026, 2, 1, tzinfo=UTC) - timedelta(days=1)).isoformat()}
+    rows, _ = plans(postgres.dsn(database), cdrs, None, **whole)
+    assert '"Node Type": "Incremental Sort"' in rows.text
+    assert '"Node Type": "Sort"' not in rows.text

@@ -1,0 +1,78 @@
+"""Real processes of the program, as an operator starts them."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+SERVICE = [sys.executable, "-m", "service"]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The process's own environment, with settings by their names without the prefix."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CDR_API_")}
+    return inherited | {f"CDR_API_{name}": value for name, value in settings.items()}
+
+
+def run(words: Sequence[str], **settings: str) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself."""
+    return subprocess.run(
+        [*SERVICE, *words], env=environment(**settings), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+class Program:
+    """A running `cdr-api serve`; its log as events, read as they come."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.events: list[dict[str, str]] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read)  # A full pipe would stop the program.
+        self._reader.start()
+
+    def logged(self, event: str, times: int = 1) -> dict[str, str]:
+        """Waits until an event has been logged, and gives it."""
+        with self._news:
+            found = self._news.wait_for(lambda: len(self._of(event)) >= times or not self._reader.is_alive(), 30)
+            assert found, f"no {event!r} among {self.events}"
+            return self._of(event)[times - 1]
+
+    @property
+    def url(self) -> str:
+        return self.logged("listening")["url"]
+
+    def end(self, signal: int) -> int:
+        """The exit code."""
+        self.process.send_signal(signal)
+        code = self.process.wait(timeout=30)
+        self._reader.join()
+        return code
+
+    def _of(self, event: str) -> list[dict[str, str]]:
+        return [entry for entry in self.events if entry["event"] == event]
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as lines:
+            for line in lines:
+                with self._news:
+                    self.events.append(json.loads(line))
+                    self._news.notify_all()
+
+
+@contextmanager
+def serving(**settings: str) -> Iterator[Program]:
+    """`cdr-api serve` on a free port, ended when the block is left."""
+    known = {"LISTEN__PORT": "0", "LOG__FORMAT": "json", **settings}
+    process = subprocess.Popen([*SERVICE, "serve"], env=environment(**known), stderr=subprocess.PIPE, text=True)
+    program = Program(process)
+    try:
+        yield program
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()

@@ -1,0 +1,78 @@
+"""The import rule: downwards only, siblings never, and each library in its room."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SERVICE = Path(__file__).parents[2] / "service"
+
+# Which rooms and modules each may import, besides itself.
+GROUND = {"errors", "files", "selection"}
+BELOW = {
+    "errors": set(),
+    "files": set(),
+    "selection": set(),
+    "logs": set(),
+    "settings": {"files"},
+    "schemas": {"selection"},
+    "jsonapi": GROUND | {"schemas"},
+    "db": GROUND | {"schemas"},
+    "auth": GROUND,
+    "web": GROUND | {"auth", "db", "jsonapi", "schemas", "settings"},
+    "app": {"auth", "db", "schemas", "settings", "web"},
+    "server": {"app", "settings"},
+    "demo": {"auth", "db", "files", "server", "settings"},
+    "cli": {"auth", "db", "demo", "files", "logs", "server", "settings"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+LIBRARIES = {
+    "aiohttp": {"web", "app", "server"},
+    "aiopg": {"db"},
+    "psycopg2": {"db"},
+    "jose": {"auth"},
+    "marshmallow": {"schemas", "jsonapi", "settings"},
+    "marshmallow_jsonapi": {"schemas"},
+    "orjson": {"jsonapi", "logs"},
+    "structlog": {"db", "logs", "server", "web"},
+}
+
+MODULES = sorted(SERVICE.rglob("*.py"))
+
+
+def room(module: Path) -> str:
+    return module.relative_to(SERVICE).with_suffix("").parts[0]
+
+
+def imported(module: Path) -> Iterator[str]:
+    """Dotted names; `from service import errors` is service.errors."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "service":
+            yield from (f"service.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            yield str(node.module)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(SERVICE)))
+def test_a_module_imports_only_what_lies_below_it(module: Path) -> None:
+    rooms = {name.split(".")[1] for name in imported(module) if name.startswith("service.")}
+    assert rooms - {room(module)} <= BELOW[room(module)]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(SERVICE)))
+def test_a_library_is_used_in_its_room_only(module: Path) -> None:
+    libraries = {name.split(".")[0] for name in imported(module)} & LIBRARIES.keys()
+    assert not {library for library in libraries if room(module) not in LIBRARIES[library]}
+
+
+def test_the_rule_itself_has_no_circles() -> None:
+    order: list[str] = []
+    while len(order) < len(BELOW):
+        ready = [name for name, below in BELOW.items() if name not in order and below <= set(order)]
+        assert ready, f"a circle among {set(BELOW) - set(order)}"
+        order += ready
