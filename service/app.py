@@ -3,18 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from service.auth.tokens import Tokens
+from service.db.partitions import Directory
 from service.db.pool import Limits, Pool
 from service.db.reader import Reader
+from service.db.replicas import Replica, Replicated
+from service.db.search import Search
 from service.schemas import resource
-from service.settings import Database, Settings
+from service.settings import CallDatabase, Database, Databases, Settings
 from service.web import handlers, keys, responses
 from service.web.middlewares import MIDDLEWARES
+
+SEARCH_PATIENCE = 60.0  # Seconds that a search waits for the directory to be read, or the other way round.
 
 
 def create(settings: Settings) -> web.Application:
@@ -37,22 +43,35 @@ def create(settings: Settings) -> web.Application:
 
 async def _databases(app: web.Application) -> AsyncIterator[None]:
     """Serves from the first moment, if only 503; the databases are waited for beside it."""
-    settings = app[keys.SETTINGS]
-    pools = {name: _pool(name, getattr(settings.databases, name), settings) for name in ("cdr", "routing")}
-    app[keys.READER] = Reader(pools)
-    waiting = asyncio.gather(*(pool.answer() for pool in pools.values()))
+    settings = app[keys.SETTINGS].databases
+    calls, routing = _calls(settings), Pool("routing", settings.routing.dsn, _limits(settings, settings.routing))
+    # The directory has connections of its own, so that a search of all partitions is in nobody's way.
+    searching = Pool("search", settings.cdr.dsn, replace(calls.primary.limits, size=2, acquire_timeout=SEARCH_PATIENCE))
+    search = Search(searching)
+    directory = Directory(searching, search, settings.cdr.directory_refresh)
+    app[keys.READER] = Reader(calls, routing, directory)
+    tasks = asyncio.gather(calls.primary.answer(), routing.answer(), calls.watch(), directory.watch())
     yield
-    waiting.cancel()
+    tasks.cancel()
     with suppress(asyncio.CancelledError):
-        await waiting
-    for pool in pools.values():
+        await tasks
+    await search.close()
+    for pool in (calls, routing, searching):
         await pool.close()
 
 
-def _pool(name: str, database: Database, settings: Settings) -> Pool:
-    limits = settings.databases
-    return Pool(
-        name,
-        database.dsn,
-        Limits(database.pool_size, limits.connect_timeout, limits.acquire_timeout, limits.statement_timeout),
+def _calls(settings: Databases) -> Replicated:
+    limits = _limits(settings, settings.cdr)
+    replicas = [Replica(Pool(f"replica {n}", dsn, limits)) for n, dsn in enumerate(settings.cdr.replicas, 1)]
+    return Replicated(Pool("cdr", settings.cdr.dsn, limits), replicas, settings.cdr.replica_max_lag)
+
+
+def _limits(settings: Databases, database: Database | CallDatabase) -> Limits:
+    return Limits(
+        database.pool_size,
+        settings.connect_timeout,
+        settings.acquire_timeout,
+        settings.statement_timeout,
+        settings.prepared_statements,
+        settings.transaction_pooling,
     )

@@ -72,8 +72,12 @@ def _partitions(loaded: Settings, arguments: argparse.Namespace) -> None:
 
 def _require(loaded: Settings, *keys: str) -> None:
     settings.require(loaded, *keys)
-    given = {"databases.cdr.dsn": loaded.databases.cdr.dsn, "databases.routing.dsn": loaded.databases.routing.dsn}
-    problems = [f"{key}: {problem}" for key in given if key in keys and (problem := pool.problem_with(given[key]))]
+    cdr, routing = loaded.databases.cdr, loaded.databases.routing
+    given = [("databases.cdr.dsn", cdr.dsn), ("databases.routing.dsn", routing.dsn)]
+    given = [(key, dsn) for key, dsn in given if key in keys] + [
+        ("databases.cdr.replicas", dsn) for dsn in cdr.replicas
+    ]
+    problems = [f"{key}: {problem}" for key, dsn in given if (problem := pool.problem_with(dsn))]
     if problems:
         raise SettingsError(problems)
 

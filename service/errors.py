@@ -112,8 +112,17 @@ def internal_error() -> Refused:
     return Refused(Problem("Internal Server Error", "Internal Server Error", "500", 500))
 
 
-def unavailable(detail: str = "The database is not available.") -> Refused:
+class Unavailable(Refused):
+    """A database does not answer; another one may."""
+
+
+def unavailable() -> Unavailable:
     """A database does not answer; worth another try soon."""
+    return Unavailable(Problem("Service unavailable", "The database is not available.", "503", 503), retry_after=1)
+
+
+def busy(detail: str) -> Refused:
+    """There is more to do than the service takes on; worth another try soon."""
     return Refused(Problem("Service unavailable", detail, "503", 503), retry_after=1)
 
 

@@ -96,11 +96,22 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
+class CallDatabase:
+    dsn: str = _text()
+    pool_size: int = _integer(1, 1000)
+    replicas: list[str] = _list(types.String())
+    replica_max_lag: float = _seconds()
+    directory_refresh: float = _seconds()
+
+
+@dataclass(frozen=True, slots=True)
 class Databases:
     connect_timeout: float = _seconds()
     acquire_timeout: float = _seconds()
     statement_timeout: float = _seconds()
-    cdr: Database = _setting(types.Nested(lambda: _schema(Database)))
+    prepared_statements: int = _integer(0, 100000)
+    transaction_pooling: bool = _setting(types.Boolean())
+    cdr: CallDatabase = _setting(types.Nested(lambda: _schema(CallDatabase)))
     routing: Database = _setting(types.Nested(lambda: _schema(Database)))
 
 
@@ -178,6 +189,7 @@ def shown(settings: Settings) -> dict[str, Any]:
     for name in ("cdr", "routing"):
         if values["databases"][name]["dsn"]:
             values["databases"][name]["dsn"] = MASKED
+    values["databases"]["cdr"]["replicas"] = [MASKED for _ in values["databases"]["cdr"]["replicas"]]
     return values
 
 

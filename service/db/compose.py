@@ -1,16 +1,29 @@
 """A selection to a statement: names come from declarations, values are parameters, shapes and SELECTs are files."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from service.db import sql_files
 from service.selection import Caller, Filter, Sort
 
 Parameters = dict[str, Any]
-Statement = tuple[str, Parameters]
+
+Span = tuple[str, str]  # Two moments as PostgreSQL writes them, the second just outside.
+
+CALLS = "cdr.cdr"  # All partitions of it.
+
+
+class Statement(NamedTuple):
+    """What a database is asked: `name` is for logs and metrics; what is `repeated` is worth preparing."""
+
+    text: str
+    parameters: Mapping[str, Any] | None = None
+    name: str = ""
+    repeated: bool = False
+
 
 CONDITIONS = {
     "eq": "{column} = {value}",
@@ -47,37 +60,80 @@ def listing(
     *,
     limit: int,
     offset: int = 0,
+    spans: Sequence[Span] | None = None,
 ) -> Statement:
-    """Rows of `columns` in the caller's scope."""
-    conditions, parameters = _where(filters, caller)
+    """Rows of `columns` in the caller's scope, and in the spans of time where those are known."""
+    conditions, parameters = _where(filters, caller, spans)
     order = ", ".join(f"r.{sort.column}{' DESC' if sort.descending else ''}" for sort in sorts)
     text = sql_files.text("shapes/list").format(
-        columns=", ".join(f"r.{column}" for column in columns),
+        columns=_columns(columns),
         resource=_select(resource),
         conditions=conditions,
         order=order,
     )
-    return text, {**parameters, "limit": limit, "offset": offset}
+    return Statement(text, {**parameters, "limit": limit, "offset": offset}, "list")
 
 
-def count(resource: str, filters: Iterable[Filter], caller: Caller) -> Statement:
-    """The number of rows in the caller's scope that meet the filters."""
-    conditions, parameters = _where(filters, caller)
-    return sql_files.text("shapes/count").format(resource=_select(resource), conditions=conditions), parameters
+def count(resource: str, filters: Iterable[Filter], caller: Caller, spans: Sequence[Span] | None = None) -> Statement:
+    """The number of rows in the caller's scope, and in the spans, that meet the filters."""
+    conditions, parameters = _where(filters, caller, spans)
+    text = sql_files.text("shapes/count").format(resource=_select(resource), conditions=conditions)
+    return Statement(text, parameters, "count")
 
 
-@cache
-def _select(resource: str) -> str:
-    return sql_files.text(f"resources/{resource}").format(rec=sql_files.text("shapes/rec"))
+def one(
+    resource: str, columns: tuple[str, ...], identifier: int, caller: Caller, partition: str, oid: int
+) -> Statement:
+    """The record with this id in one partition, as long as that is one; `partition` is its quoted name."""
+    return Statement(_one(resource, columns, partition), {**_scope(caller), "id": identifier, "oid": oid}, "one", True)
 
 
-def _where(filters: Iterable[Filter], caller: Caller) -> Statement:
-    parameters: Parameters = {
+def one_within(
+    resource: str, columns: tuple[str, ...], identifier: int, caller: Caller, spans: Sequence[Span]
+) -> Statement:
+    """The record with this id in some spans of time."""
+    calls = sql_files.text("shapes/some_partitions").format(spans=within(spans))
+    return Statement(_record(resource, columns, calls), {**_scope(caller), "id": identifier}, "one_within")
+
+
+def within(spans: Sequence[Span], column: str = "time_start") -> str:
+    """A condition of constants: only so the planner leaves out all other partitions."""
+    return " OR ".join(f"{column} >= '{first}' AND {column} < '{after}'" for first, after in spans) or "FALSE"
+
+
+@lru_cache(4096)
+def _one(resource: str, columns: tuple[str, ...], partition: str) -> str:
+    return _record(resource, columns, sql_files.text("shapes/one_partition").format(partition=_escaped(partition)))
+
+
+def _record(resource: str, columns: tuple[str, ...], calls: str) -> str:
+    return f"SELECT {_columns(columns)} FROM ({_select(resource, calls)}) AS r LIMIT 1"
+
+
+def _escaped(name: str) -> str:
+    """A name as it stands in a statement with parameters."""
+    return name.replace("%", "%%")
+
+
+def _columns(columns: Iterable[str]) -> str:
+    return ", ".join(f"r.{column}" for column in columns)
+
+
+def _select(resource: str, calls: str = CALLS) -> str:
+    return sql_files.text(f"resources/{resource}").format(rec=sql_files.text("shapes/rec"), calls=calls)
+
+
+def _scope(caller: Caller) -> Parameters:
+    return {
         "customer_id": caller.customer_id,
         "account_ids": caller.account_ids and list(caller.account_ids),
         "may_listen": caller.may_listen,
     }
-    conditions = []
+
+
+def _where(filters: Iterable[Filter], caller: Caller, spans: Sequence[Span] | None) -> tuple[str, Parameters]:
+    parameters = _scope(caller)
+    conditions = [] if spans is None else [f"({within(spans, 'r.time_start')})"]
     for index, condition in enumerate(filters):
         name = f"filter_{index}"
         template = CONDITIONS[condition.operator] if condition.values else EMPTY[condition.operator]

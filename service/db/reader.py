@@ -1,16 +1,36 @@
 """What the service reads: records and their totals, the accounts they point to, and what a caller may see."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from psycopg2.errors import InsufficientPrivilege, UndefinedTable
 
 from service.db import compose, sql_files
+from service.db.compose import Span
+from service.db.partitions import Directory, Partition
 from service.db.pool import Pool
+from service.db.replicas import Replicated
 from service.schemas.fields import Integer
 from service.schemas.resource import Resource
 from service.selection import Caller, Filter, Selection, Sort
 
 Row = Sequence[Any]
+Source = Pool | Replicated
+
+MOST_PARTITIONS = 8  # That a list by ids may plan; where there are more, the ids are searched for first.
+MOST_SEARCHED = 100  # Ids of one list.
+
+
+class Asked(NamedTuple):
+    """A record that is looked for."""
+
+    resource: str
+    columns: tuple[str, ...]
+    identifier: str
+    caller: Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,29 +44,64 @@ class Found:
 class Reader:
     """Reads resources from the two databases; joins across them are not possible."""
 
-    def __init__(self, pools: Mapping[str, Pool]) -> None:
-        self._pools = pools
+    def __init__(self, calls: Replicated, routing: Pool, directory: Directory) -> None:
+        self._calls = calls
+        self._routing = routing
+        self._directory = directory
 
     async def page(self, resource: Resource, columns: Sequence[str], selection: Selection, caller: Caller) -> Found:
         """A page of a list; the total is only counted where the page does not tell it. Raises Refused."""
-        pool, page = self._pool(resource), selection.page
+        source, page = self._source(resource), selection.page
         filters = [await self._by_number(condition) for condition in selection.filters]
+        spans = await self._spans(resource, filters)
         statement = compose.listing(
-            resource.sql, columns, filters, selection.sorts, caller, limit=page.size, offset=page.offset
+            resource.sql, columns, filters, selection.sorts, caller, limit=page.size, offset=page.offset, spans=spans
         )
-        rows = await pool.fetch(*statement)
+        rows = await source.fetch(*statement)
         if len(rows) < page.size and (rows or page.number == 1):
             return Found(rows, page.offset + len(rows))
-        [(total,)] = await pool.fetch(*compose.count(resource.sql, filters, caller))
+        [(total,)] = await source.fetch(*compose.count(resource.sql, filters, caller, spans))
         return Found(rows, total)
 
     async def one(self, resource: Resource, columns: Sequence[str], identifier: str, caller: Caller) -> Row | None:
         """The record with this id in the caller's scope, or None. Raises Refused."""
-        if isinstance(resource.schema.fields["id"], Integer) and not _fits(identifier):
+        asked = Asked(resource.sql, tuple(columns), identifier, caller)
+        if not isinstance(resource.schema.fields["id"], Integer):
+            return await self._anywhere(self._routing, asked)
+        if not _fits(identifier):
             return None
+        for group in self._directory.guesses(int(identifier)):
+            row = await self._within(self._calls, asked, group)
+            if row is not None:
+                return row
+        # A replica may not have it yet, so from here on it is the primary that answers.
+        for partition in await self._directory.search(int(identifier)):
+            row = await self._within(self._calls.primary, asked, [partition])
+            if row is not None:
+                return row
+        return None
+
+    async def _within(self, source: Source, asked: Asked, group: Sequence[Partition | None]) -> Row | None:
+        """The record in one of some partitions, each named or bounded so that no other is planned, if that can be."""
+        resource, columns, identifier, caller = asked
+        if len(group) == 1 and group[0] and group[0].readable:
+            try:
+                rows = await source.fetch(
+                    *compose.one(resource, columns, int(identifier), caller, group[0].name, group[0].oid)
+                )
+                return rows[0] if rows else None
+            except (UndefinedTable, InsufficientPrivilege):
+                self._directory.changed()
+        spans = [partition.span for partition in group if partition and partition.span]
+        if len(spans) < len(group):
+            return await self._anywhere(source, asked)
+        rows = await source.fetch(*compose.one_within(resource, columns, int(identifier), caller, spans))
+        return rows[0] if rows else None
+
+    async def _anywhere(self, source: Source, asked: Asked) -> Row | None:
+        resource, columns, identifier, caller = asked
         same = [Filter("id", "eq", (identifier,))]
-        statement = compose.listing(resource.sql, columns, same, [Sort("id")], caller, limit=1)
-        rows = await self._pool(resource).fetch(*statement)
+        rows = await source.fetch(*compose.listing(resource, columns, same, [Sort("id")], caller, limit=1))
         return rows[0] if rows else None
 
     async def numbered(
@@ -60,12 +115,12 @@ class Reader:
         statement = compose.listing(
             resource.sql, (number, *columns), [Filter(number, "in", wanted)], [Sort(number)], caller, limit=len(wanted)
         )
-        rows = await self._pool(resource).fetch(*statement)
+        rows = await self._source(resource).fetch(*statement)
         return {row[0]: row[1:] for row in rows}
 
     async def access(self, api_access_id: int) -> Caller | None:
         """What an access row grants, or None where it is gone. Raises Refused."""
-        rows = await self._pools["routing"].fetch(sql_files.text("queries/api_access"), {"id": api_access_id})
+        rows = await self._routing.fetch(sql_files.text("queries/api_access"), {"id": api_access_id})
         for customer_id, account_ids, may_listen in rows:
             return Caller(customer_id, tuple(account_ids) or None, may_listen, api_access_id)
         return None
@@ -73,20 +128,41 @@ class Reader:
     async def profile(self, customer_id: int, profile_id: int) -> bool | None:
         """Whether a portal profile permits listening; None where it or the customer is gone. Raises Refused."""
         parameters = {"customer_id": customer_id, "profile_id": profile_id}
-        rows = await self._pools["routing"].fetch(sql_files.text("queries/dynamic_access"), parameters)
+        rows = await self._routing.fetch(sql_files.text("queries/dynamic_access"), parameters)
         return bool(rows[0][0]) if rows else None
 
     async def _by_number(self, condition: Filter) -> Filter:
         """Accounts are named by UUID, CDRs hold their numbers. An unknown UUID is no account (D3)."""
         if not condition.accounts:
             return condition
-        rows = await self._pools["routing"].fetch(
-            sql_files.text("queries/account_numbers"), {"uuids": tuple(condition.values)}
-        )
+        rows = await self._routing.fetch(sql_files.text("queries/account_numbers"), {"uuids": tuple(condition.values)})
         return replace(condition, values=[number for (number,) in rows])
 
-    def _pool(self, resource: Resource) -> Pool:
-        return self._pools[resource.meta.database]
+    async def _spans(self, resource: Resource, filters: Sequence[Filter]) -> Sequence[Span] | None:
+        """Where the ids lie that a list of calls asks for; None where it asks for none or needs no such help."""
+        ids = [set(condition.values) for condition in filters if _names_ids(condition)]
+        if resource.meta.window is None or not ids or self._directory.since(_lower_bound(filters)) <= MOST_PARTITIONS:
+            return None
+        wanted = {identifier for identifier in set.intersection(*ids) if -(2**63) <= identifier < 2**63}
+        if len(wanted) > MOST_SEARCHED:
+            return None
+        found = await asyncio.gather(*map(self._directory.search, wanted))
+        partitions = {partition for group in found for partition in group}
+        spans = [partition.span for partition in partitions if partition and partition.span]
+        return spans if len(spans) == len(partitions) else None
+
+    def _source(self, resource: Resource) -> Source:
+        return self._calls if resource.meta.database == "cdr" else self._routing
+
+
+def _names_ids(condition: Filter) -> bool:
+    return condition.column == "id" and condition.operator in ("eq", "in")
+
+
+def _lower_bound(filters: Iterable[Filter]) -> datetime:
+    """The moment from which on calls are asked for."""
+    bounds = [f.values[0] for f in filters if f.column == "time_start" and f.operator in ("gteq", "gt", "eq")]
+    return max(bounds, default=datetime.min.replace(tzinfo=UTC))
 
 
 def _fits(identifier: str) -> bool:

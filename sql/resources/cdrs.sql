@@ -40,7 +40,7 @@ SELECT cdr.id,
        cdr.lega_user_agent,
        {rec} AS rec,
        cdr.customer_acc_id AS account_id
-  FROM cdr.cdr
+  FROM {calls} AS cdr
  WHERE cdr.customer_id = %(customer_id)s
    AND cdr.is_last_cdr
    AND (%(account_ids)s::bigint[] IS NULL OR cdr.customer_acc_id = ANY(%(account_ids)s::bigint[]))

@@ -30,6 +30,6 @@ SELECT cdr.id,
        cdr.legb_user_agent,
        {rec} AS rec,
        cdr.vendor_acc_id AS account_id
-  FROM cdr.cdr
+  FROM {calls} AS cdr
  WHERE cdr.vendor_id = %(customer_id)s
    AND (%(account_ids)s::bigint[] IS NULL OR cdr.vendor_acc_id = ANY(%(account_ids)s::bigint[]))

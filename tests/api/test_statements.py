@@ -31,19 +31,19 @@ class Ran(NamedTuple):
 
     @property
     def columns(self) -> list[str]:
-        return re.findall(r"r\.(\w+)", self.text.split("\n")[0])
+        return re.findall(r"\br\.(\w+)", self.text.split("\n")[0])
 
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[Ran]:
-    """All statements but the look-up of the caller, as they are run."""
+    """All statements but the look-up of the caller and what the directory reads in the background, as they are run."""
     statements: list[Ran] = []
     fetch = Pool.fetch
 
-    async def counting(self: Pool, statement: str, *rest: Any) -> Any:
-        if statement != ACCESS:
+    async def counting(self: Pool, statement: str, *rest: Any, **options: Any) -> Any:
+        if statement != ACCESS and self.name != "search":
             statements.append(Ran(self.name, statement))
-        return await fetch(self, statement, *rest)
+        return await fetch(self, statement, *rest, **options)
 
     monkeypatch.setattr(Pool, "fetch", counting)
     return statements

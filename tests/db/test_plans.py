@@ -47,9 +47,9 @@ def database(postgres: Databases) -> Iterator[str]:
 class Plan:
     """What EXPLAIN says of a statement: the scans of tables, with their indexes and conditions."""
 
-    def __init__(self, dsn: str, statement: str, parameters: Any) -> None:
+    def __init__(self, dsn: str, statement: compose.Statement) -> None:
         with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
-            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement.text}", statement.parameters)
             [([plan],)] = cursor.fetchall()
             cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'cdr'")
             definitions: dict[str, str] = dict(cursor.fetchall())
@@ -79,8 +79,8 @@ def plans(dsn: str, cdrs: str, account_ids: tuple[int, ...] | None, now: datetim
     selection = params.many(resource, query.parse(urlencode(parameters)), now)
     shown = render.compiled(resource).columns
     return [
-        Plan(dsn, *compose.listing(resource.sql, shown, selection.filters, selection.sorts, caller, limit=50)),
-        Plan(dsn, *compose.count(resource.sql, selection.filters, caller)),
+        Plan(dsn, compose.listing(resource.sql, shown, selection.filters, selection.sorts, caller, limit=50)),
+        Plan(dsn, compose.count(resource.sql, selection.filters, caller)),
     ]
 
 

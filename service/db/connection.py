@@ -1,0 +1,171 @@
+"""One read-only connection: a statement goes in, tuples come out; what is frequent is prepared, a bounded number."""
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Self
+
+import aiopg
+import psycopg2
+from psycopg2.errors import FeatureNotSupported, InvalidSqlStatementName
+from psycopg2.extensions import make_dsn, new_type, parse_dsn, register_type
+
+from service.db.compose import Statement
+from service.errors import timed_out
+
+Rows = list[tuple[Any, ...]]
+
+# Numerics and times stay PostgreSQL's text: the renderer needs no more of them, and they are then exact.
+TEXT = new_type((1700, 1184), "TEXT", lambda value, _: value)
+SESSION = {
+    "timezone": "UTC",
+    "datestyle": "ISO",
+    "jit": "off",  # Compiling a plan costs more than these short statements take.
+    "plan_cache_mode": "force_generic_plan",  # What is prepared asks one partition, where all plans are alike.
+    "client_connection_check_interval": "1000",  # Milliseconds after which a statement ends whose client has left.
+}
+PARAMETER = re.compile(r"%\((\w+)\)s")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many connections and prepared statements there are at the most, and how many seconds each step may take.
+
+    Behind a pooler in transaction mode (`pooled`) a session is nobody's own: its settings go along with each
+    statement, and nothing is prepared.
+    """
+
+    size: int
+    connect_timeout: float
+    acquire_timeout: float
+    statement_timeout: float
+    prepared: int = 0
+    pooled: bool = False
+
+    @property
+    def session(self) -> dict[str, str]:
+        """PostgreSQL settings of the session."""
+        return {**SESSION, "statement_timeout": f"{self.statement_timeout * 1000:.0f}"}
+
+
+class Connection:
+    """Wraps aiopg's, with one cursor that is used again and again."""
+
+    def __init__(self, cursor: aiopg.Cursor, limits: Limits) -> None:
+        self._cursor = cursor
+        self._limits = limits
+        self._settings = "".join(f"SET LOCAL {n} = '{v}'; " for n, v in limits.session.items()) if limits.pooled else ""
+        # Texts by recency: to the name under which they are prepared, or to None after the first use.
+        self._prepared: OrderedDict[str, str | None] = OrderedDict()
+        self._names = 0
+
+    @classmethod
+    async def open(cls, dsn: str, limits: Limits) -> Self:
+        """Connects to the first host of the DSN that answers. Raises psycopg2.OperationalError."""
+        *others, last = hosts(dsn)
+        for other in others:
+            try:
+                return await cls._open(other, limits)
+            except psycopg2.OperationalError:
+                continue
+        return await cls._open(last, limits)
+
+    @classmethod
+    async def _open(cls, dsn: str, limits: Limits) -> Self:
+        try:
+            async with asyncio.timeout(limits.connect_timeout):
+                connection = await aiopg.connect(
+                    _with_session(dsn, limits),
+                    # The server ends statements itself; this is for a server that no longer answers at all.
+                    timeout=limits.statement_timeout + limits.connect_timeout,
+                    enable_json=False,
+                    enable_hstore=False,
+                    enable_uuid=False,
+                )
+        except TimeoutError as error:
+            raise psycopg2.OperationalError("connection timed out") from error
+        register_type(TEXT, connection.raw)
+        return cls(await connection.cursor(), limits)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed, by either side as far as this one has noticed."""
+        return bool(self._cursor.connection.closed)
+
+    def close(self) -> None:
+        """Closes it; a statement under way ends soon after, as its client has left."""
+        self._cursor.connection.close()
+
+    async def fetch(self, statement: Statement) -> Rows:
+        """All rows. Raises Refused (504), psycopg2.Error, and TimeoutError where the server no longer answers."""
+        if statement.repeated and self._limits.prepared and not self._limits.pooled:
+            try:
+                return await self._run(self._executable(statement.text), statement)
+            except (FeatureNotSupported, InvalidSqlStatementName):  # The table was altered, or the session reset.
+                self._prepared.clear()
+                await self._run("DEALLOCATE ALL", Statement(""))
+        return await self._run(self._settings + statement.text, statement)
+
+    async def _run(self, text: str, statement: Statement) -> Rows:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 # A coroutine runs in a task.
+        try:
+            await self._cursor.execute(text, statement.parameters)
+        except asyncio.CancelledError as error:
+            # aiopg reports a statement that ran past statement_timeout as a cancellation, which this is not.
+            if task.cancelling() or self.closed:
+                raise
+            raise timed_out() from error
+        rows: Rows = self._cursor.raw.fetchall() if self._cursor.description else []
+        return rows
+
+    def _executable(self, text: str) -> str:
+        """The text itself at its first use, PREPARE and EXECUTE at the second, then EXECUTE alone."""
+        known = text in self._prepared
+        name = self._prepared.setdefault(text, None)
+        self._prepared.move_to_end(text)
+        body, arguments = numbered(text)
+        if name:
+            return f"EXECUTE {name} {arguments}"
+        dropped = self._forget_oldest()
+        if not known:
+            return dropped + text
+        self._names += 1
+        name = self._prepared[text] = f"cdr_api_{self._names}"
+        return f"{dropped}PREPARE {name} AS {body}; EXECUTE {name} {arguments}"
+
+    def _forget_oldest(self) -> str:
+        if len(self._prepared) <= self._limits.prepared:
+            return ""
+        _, name = self._prepared.popitem(last=False)
+        return f"DEALLOCATE {name}; " if name else ""
+
+
+def hosts(dsn: str) -> Sequence[str]:
+    """One DSN for each host that it names, in their order: libpq's own trying of hosts does not work through aiopg."""
+    parts = parse_dsn(dsn)
+    names = {key: parts[key].split(",") for key in ("host", "hostaddr", "port") if key in parts}
+    many = max((len(values) for values in names.values()), default=1)
+    return [
+        make_dsn(dsn, **{key: values[number if len(values) > 1 else 0] for key, values in names.items()})
+        for number in range(many)
+    ]
+
+
+@lru_cache(4096)
+def numbered(text: str) -> tuple[str, str]:
+    """A statement with `$1` for `%(name)s`, as PREPARE takes it, and the arguments in that order for EXECUTE."""
+    names = list(dict.fromkeys(PARAMETER.findall(text)))
+    body = PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", text)
+    return body, f"({', '.join(f'%({name})s' for name in names)})"
+
+
+def _with_session(dsn: str, limits: Limits) -> str:
+    if limits.pooled:
+        return str(make_dsn(dsn, application_name="cdr-api"))
+    session = {"default_transaction_read_only": "on", **limits.session}
+    options = [parse_dsn(dsn).get("options", ""), *(f"-c {name}={value}" for name, value in session.items())]
+    return str(make_dsn(dsn, application_name="cdr-api", options=" ".join(options).strip()))

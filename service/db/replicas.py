@@ -1,0 +1,77 @@
+"""A primary and its replicas, read as one: from a replica that is fit, from the primary where none is or one fails."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import structlog
+
+from service.db import sql_files
+from service.db.pool import Pool, Rows
+from service.errors import Refused, Unavailable
+
+log = structlog.get_logger()
+
+CHECK = 1.0  # Seconds between two questions for the lag.
+
+
+class Replica:
+    """A pool, and whether it is to be read from: `lag` is in seconds, None while it cannot be told."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.lag: float | None = None
+        self.fit = False
+
+    def judge(self, lag: float | None, most: float) -> None:
+        """Takes the replica in or out, and says so."""
+        fit = lag is not None and lag <= most
+        if fit != self.fit:
+            log.warning("replica in use" if fit else "replica out of use", replica=self.pool.name, lag=lag)
+        self.lag, self.fit = lag, fit
+
+
+class Replicated:
+    """Fetches as a pool does; `primary` is for what a replica may not know yet."""
+
+    def __init__(self, primary: Pool, replicas: Sequence[Replica] = (), most_lag: float = 0) -> None:
+        self.primary = primary
+        self.replicas = replicas
+        self._most_lag = most_lag
+        self._turns = cycle(range(len(replicas) or 1))
+
+    async def fetch(
+        self, text: str, parameters: Mapping[str, Any] | None = None, name: str = "", repeated: bool = False
+    ) -> Rows:
+        """All rows. Raises Refused as Pool.fetch does, once the primary has been asked too."""
+        replica = self._next()
+        if replica is not None:
+            try:
+                return await replica.pool.fetch(text, parameters, name, repeated)
+            except Unavailable:
+                replica.judge(None, self._most_lag)
+        return await self.primary.fetch(text, parameters, name, repeated)
+
+    async def watch(self) -> None:
+        """Asks all replicas how far they are behind, again and again."""
+        while True:
+            await asyncio.gather(*(self._check(replica) for replica in self.replicas))
+            await asyncio.sleep(CHECK)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        for pool in (self.primary, *(replica.pool for replica in self.replicas)):
+            await pool.close()
+
+    def _next(self) -> Replica | None:
+        fit = [replica for replica in self.replicas if replica.fit]
+        return fit[next(self._turns) % len(fit)] if fit else None
+
+    async def _check(self, replica: Replica) -> None:
+        try:
+            async with asyncio.timeout(replica.pool.limits.connect_timeout):
+                [(lag,)] = await replica.pool.fetch(sql_files.text("queries/replica"), name="replica")
+        except (Refused, TimeoutError):
+            lag = None
+        replica.judge(lag, self._most_lag)

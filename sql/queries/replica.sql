@@ -1,0 +1,7 @@
+-- How many seconds a replica is behind: none where it has replayed all that it receives from a live connection.
+SELECT CASE
+         WHEN NOT pg_is_in_recovery() THEN 0
+         WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()
+              AND EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver) THEN 0
+         ELSE EXTRACT(EPOCH FROM clock_timestamp() - pg_last_xact_replay_timestamp())
+       END::double precision
