@@ -57,7 +57,7 @@ class Connection:
     def __init__(self, cursor: aiopg.Cursor, limits: Limits) -> None:
         self._cursor = cursor
         self._limits = limits
-        self._settings = "".join(f"SET LOCAL {n} = '{v}'; " for n, v in limits.session.items()) if limits.pooled else ""
+        self._settings = _set_local(limits) if limits.pooled else ""
         # Texts by recency: to the name under which they are prepared, or to None after the first use.
         self._prepared: OrderedDict[str, str | None] = OrderedDict()
         self._names = 0
@@ -160,7 +160,12 @@ def numbered(text: str) -> tuple[str, str]:
     """A statement with `$1` for `%(name)s`, as PREPARE takes it, and the arguments in that order for EXECUTE."""
     names = list(dict.fromkeys(PARAMETER.findall(text)))
     body = PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", text)
-    return body, f"({', '.join(f'%({name})s' for name in names)})"
+    return body, f"({', '.join(f'%({name})s' for name in names)})" if names else ""
+
+
+def _set_local(limits: Limits) -> str:
+    settings = {"transaction_read_only": "on", **limits.session}
+    return "".join(f"SET LOCAL {name} = '{value}'; " for name, value in settings.items())
 
 
 def _with_session(dsn: str, limits: Limits) -> str:

@@ -1,0 +1,133 @@
+"""One connection against a real server: what it prepares, what it does when a client leaves, where it connects."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from service.db.compose import Statement
+from service.db.connection import Connection, Limits, hosts
+from service.db.pool import Pool
+from tests.conftest import Databases
+
+LIMITS = Limits(2, 5, 5, 30, prepared=3)
+PREPARED = Statement("SELECT count(*) FROM pg_prepared_statements")
+TYPED = "SELECT %(n)s::int + 1, %(a)s::bigint[], 'a%%b'"
+
+
+def repeated(text: str, **parameters: object) -> Statement:
+    return Statement(text, {"n": 1, "a": [1, 2], **parameters}, repeated=True)
+
+
+@pytest.fixture
+async def connection(empty_database: str) -> AsyncIterator[Connection]:
+    opened = await Connection.open(empty_database, LIMITS)
+    yield opened
+    opened.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 # The server tells nobody.
+            await asyncio.sleep(0)
+
+
+async def test_the_second_use_is_prepared_and_answers_the_same(connection: Connection) -> None:
+    expected = [(2, [1, 2], "a%b")]
+    for prepared in (0, 1, 1):
+        assert await connection.fetch(repeated(TYPED)) == expected
+        assert await connection.fetch(PREPARED) == [(prepared,)]
+    assert await connection.fetch(repeated(TYPED, a=None, n=5)) == [(6, None, "a%b")]
+
+
+async def test_no_more_than_the_limit_are_prepared(connection: Connection) -> None:
+    for _ in range(2):
+        for number in range(20):
+            for _ in range(2):
+                assert await connection.fetch(repeated(f"SELECT {number}, %(n)s::int")) == [(number, 1)]
+    assert await connection.fetch(PREPARED) == [(3,)]
+
+
+async def test_once_is_not_enough_to_be_prepared(connection: Connection) -> None:
+    for number in range(20):
+        await connection.fetch(repeated(f"SELECT {number}"))
+    assert await connection.fetch(PREPARED) == [(0,)]
+
+
+async def test_a_table_that_was_altered_is_read_all_the_same(
+    connection: Connection, postgres: Databases, empty_database: str
+) -> None:
+    name = empty_database.rpartition("/")[2]
+    postgres.execute(name, "CREATE TABLE t AS SELECT 1 AS a")
+    for _ in range(3):
+        assert await connection.fetch(repeated("SELECT * FROM t")) == [(1,)]
+    postgres.execute(name, "ALTER TABLE t ADD COLUMN b int DEFAULT 2")
+    for _ in range(3):
+        assert await connection.fetch(repeated("SELECT * FROM t")) == [(1, 2)]
+
+
+async def test_a_session_that_was_reset_prepares_anew(connection: Connection) -> None:
+    for _ in range(3):
+        await connection.fetch(repeated(TYPED))
+    await connection.fetch(Statement("DISCARD ALL"))
+    for _ in range(3):
+        assert await connection.fetch(repeated(TYPED)) == [(2, [1, 2], "a%b")]
+
+
+async def test_behind_a_transaction_pooler_nothing_of_a_session_is_left_behind(empty_database: str) -> None:
+    connection = await Connection.open(empty_database, replace(LIMITS, pooled=True, statement_timeout=7))
+    for _ in range(3):
+        await connection.fetch(repeated(TYPED))
+    assert await connection.fetch(PREPARED) == [(0,)]
+    assert await connection.fetch(Statement("SHOW statement_timeout")) == [("7s",)]
+    assert await connection.fetch(Statement("SHOW transaction_read_only")) == [("on",)]
+    connection._settings = ""
+    assert await connection.fetch(Statement("SHOW statement_timeout")) == [("0",)]
+    connection.close()
+
+
+async def test_the_statement_of_a_client_that_has_left_is_cancelled_on_the_server(
+    empty_database: str, postgres: Databases
+) -> None:
+    pool, name = Pool("test", empty_database, LIMITS), empty_database.rpartition("/")[2]
+    running = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query LIKE 'SELECT pg_sleep%%'"
+    asked = asyncio.create_task(pool.fetch("SELECT pg_sleep(600)"))
+    await until(lambda: postgres.execute("postgres", running, (name,)) == [(1,)])
+    asked.cancel()
+    await until(lambda: postgres.execute("postgres", running, (name,)) == [(0,)])
+    await pool.close()
+
+
+async def test_a_transaction_reads_one_state_and_leaves_no_connection(empty_database: str, postgres: Databases) -> None:
+    pool, name = Pool("test", empty_database, LIMITS), empty_database.rpartition("/")[2]
+    async with pool.transaction() as fetch:
+        await fetch("DECLARE c CURSOR FOR SELECT n FROM generate_series(1, 5) AS n")
+        assert await fetch("FETCH 3 FROM c") == [(1,), (2,), (3,)]
+        assert await fetch("FETCH 3 FROM c") == [(4,), (5,)]
+    with pytest.raises(RuntimeError, match="midway"):
+        async with pool.transaction() as fetch:
+            raise RuntimeError("midway")
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND application_name = 'cdr-api'"
+    await until(lambda: postgres.execute("postgres", sessions, (name,)) == [(0,)])
+
+
+@pytest.mark.parametrize(
+    ("dsn", "expected"),
+    [
+        ("host=a,b port=1,2 dbname=c", [("a", "1"), ("b", "2")]),
+        ("host=a,b port=1", [("a", "1"), ("b", "1")]),
+        ("postgresql://u@a:1,b:2/c", [("a", "1"), ("b", "2")]),
+        ("dbname=c", [(None, None)]),
+    ],
+)
+def test_a_dsn_of_many_hosts_is_one_for_each(dsn: str, expected: list[tuple[str | None, str | None]]) -> None:
+    assert [(parse_dsn(one).get("host"), parse_dsn(one).get("port")) for one in hosts(dsn)] == expected
+
+
+async def test_the_first_host_that_answers_is_taken(empty_database: str) -> None:
+    address, name = empty_database.rpartition("@")[2].split("/")
+    connection = await Connection.open(f"postgresql://postgres@127.0.0.1:1,{address}/{name}", LIMITS)
+    assert await connection.fetch(Statement("SELECT current_database()")) == [(name,)]
+    connection.close()

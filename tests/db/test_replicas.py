@@ -1,0 +1,172 @@
+"""Calls are read from a replica that is fit, and nobody notices when one is not: a real primary, a real standby."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from service.db import schema
+from service.db.embedded import Server, find_binaries
+from service.db.pool import Limits, Pool
+from service.db.replicas import Replica, Replicated
+from service.files import SQL
+from service.web.keys import READER
+from tests.conftest import Serve
+
+WHERE = "SELECT pg_is_in_recovery()"
+LIMITS = Limits(4, 5, 5, 30)
+
+
+def execute(dsn: str, statement: str) -> Any:
+    with closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else None
+
+
+class Standby:
+    """A hot standby of the primary, on data of its own."""
+
+    def __init__(self, primary: Server, folder: Path) -> None:
+        command = [find_binaries() / "pg_basebackup", "-D", folder / "data", "-R", "-X", "stream", "-c", "fast"]
+        subprocess.run([*command, "-d", primary.dsn()], check=True, env={**os.environ, "LC_ALL": "C"})
+        self.server = Server.start(folder, options={"max_standby_streaming_delay": "0"})
+        self.dsn = self.server.dsn()
+
+
+@pytest.fixture(scope="module")
+def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server.start(tmp_path_factory.mktemp("primary")) as server:
+        for part in ("cdr", "routing"):
+            schema.apply(server.dsn(), SQL / "schema" / part)
+        today = datetime.now(UTC).date()
+        schema.create_partitions(server.dsn(), today - timedelta(days=1), today + timedelta(days=1))
+        execute(server.dsn(), "INSERT INTO public.contractors VALUES (7, 'seven', true, true, true)")
+        execute(server.dsn(), "INSERT INTO sys.customer_portal_access_profiles VALUES (1, 'one', false)")
+        execute(
+            server.dsn(), "INSERT INTO sys.api_access (id, customer_id, login, password_digest) VALUES (7, 7, 'a', '')"
+        )
+        yield server
+
+
+@pytest.fixture
+def standby(primary: Server, tmp_path: Path) -> Iterator[Standby]:
+    made = Standby(primary, tmp_path)
+    yield made
+    made.server.stop()
+
+
+@pytest.fixture
+async def both(primary: Server, standby: Standby) -> AsyncIterator[Replicated]:
+    """Watched, and the replica in use."""
+    made = Replicated(Pool("cdr", primary.dsn(), LIMITS), [Replica(Pool("replica 1", standby.dsn, LIMITS))], 5)
+    watching = asyncio.create_task(made.watch())
+    await until(lambda: made.replicas[0].fit)
+    yield made
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    await made.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 # Nobody is told.
+            await asyncio.sleep(0)
+
+
+async def test_reads_go_to_the_replica(both: Replicated) -> None:
+    assert await both.fetch(WHERE) == [(True,)]
+    assert await both.primary.fetch(WHERE) == [(False,)]
+
+
+async def test_a_replica_that_died_is_replaced_by_the_primary(both: Replicated, standby: Standby) -> None:
+    assert await both.fetch(WHERE) == [(True,)]
+    standby.server.kill()
+    assert await both.fetch(WHERE) == [(False,)]
+    assert not both.replicas[0].fit
+
+
+async def test_a_statement_that_conflicts_with_replay_is_run_again(
+    both: Replicated, primary: Server, standby: Standby
+) -> None:
+    execute(primary.dsn(), "CREATE TABLE IF NOT EXISTS contested (n int)")
+    known = "SELECT to_regclass('contested') IS NOT NULL"
+    await until(lambda: bool(execute(standby.dsn, known) == [(True,)]))
+    slow = asyncio.create_task(
+        both.fetch("SELECT count(*), max(pg_sleep(3)::text) FROM generate_series(1, 1), contested")
+    )
+    reading = "SELECT count(*) FROM pg_locks WHERE relation = 'contested'::regclass"
+    await until(lambda: execute(standby.dsn, reading) != [(0,)] or slow.done())
+    execute(primary.dsn(), "ALTER TABLE contested ADD COLUMN IF NOT EXISTS m int")
+    assert (await slow)[0][0] == 0
+
+
+async def test_a_replica_too_far_behind_is_left_out_until_it_has_caught_up(
+    both: Replicated, primary: Server, standby: Standby
+) -> None:
+    both._most_lag = 0.001
+    execute(standby.dsn, "SELECT pg_wal_replay_pause()")
+    execute(primary.dsn(), "CREATE TABLE IF NOT EXISTS written (n int)")
+    execute(primary.dsn(), "INSERT INTO written VALUES (1)")
+    await until(lambda: not both.replicas[0].fit)
+    assert await both.fetch(WHERE) == [(False,)]
+    execute(standby.dsn, "SELECT pg_wal_replay_resume()")
+    await until(lambda: both.replicas[0].fit)
+    assert await both.fetch(WHERE) == [(True,)]
+
+
+async def test_a_call_that_the_replica_does_not_know_yet_is_found(
+    serve: Serve, primary: Server, standby: Standby
+) -> None:
+    api = await serve(
+        primary.dsn(),
+        DATABASES__CDR__REPLICAS=f'["{standby.dsn}"]',
+        DATABASES__CDR__REPLICA_MAX_LAG="3600",
+    )
+    await until_ready(api)
+    execute(standby.dsn, "SELECT pg_wal_replay_pause()")
+    execute(primary.dsn(), "DELETE FROM cdr.cdr")
+    execute(primary.dsn(), "INSERT INTO cdr.cdr (id, time_start, vendor_id) VALUES (41, now(), 7)")
+    assert execute(standby.dsn, "SELECT count(*) FROM cdr.cdr WHERE id = 41") == [(0,)]
+    assert (await api.get("incoming-cdrs/41", 7)).status == 200
+    assert (await api.get("incoming-cdrs/42", 7)).status == 404
+    execute(standby.dsn, "SELECT pg_wal_replay_resume()")
+
+
+async def test_lists_go_on_when_the_primary_is_gone(serve: Serve, tmp_path: Path) -> None:
+    """A list is answered by the replica; that there is no such call only the primary can say."""
+    with Server.start(tmp_path / "a") as routing, Server.start(tmp_path / "b") as primary:
+        for server in (routing, primary):
+            for part in ("cdr", "routing"):
+                schema.apply(server.dsn(), SQL / "schema" / part)
+        today = datetime.now(UTC).date()
+        schema.create_partitions(primary.dsn(), today - timedelta(days=1), today + timedelta(days=1))
+        execute(routing.dsn(), "INSERT INTO sys.customer_portal_access_profiles VALUES (1, 'one', false)")
+        execute(
+            routing.dsn(), "INSERT INTO sys.api_access (id, customer_id, login, password_digest) VALUES (7, 7, 'a', '')"
+        )
+        execute(primary.dsn(), "INSERT INTO cdr.cdr (id, time_start, vendor_id) VALUES (41, now(), 7)")
+        standby = Standby(primary, tmp_path / "c")
+        try:
+            replicas = f'["{standby.dsn}"]'
+            api = await serve(primary.dsn(), DATABASES__ROUTING__DSN=routing.dsn(), DATABASES__CDR__REPLICAS=replicas)
+            await until_ready(api)
+            primary.kill()
+            assert (await api.get("incoming-cdrs", 7)).ids == ["41"]
+            assert (await api.get("incoming-cdrs/42", 7)).status == 503
+        finally:
+            standby.server.stop()
+
+
+async def until_ready(api: Any) -> None:
+    """Waits until the service reads from its replica."""
+    [replica] = api.client.app[READER]._calls.replicas
+    await until(lambda: replica.fit)
