@@ -1,8 +1,7 @@
-"""One read-only connection: a statement goes in, tuples come out; what is frequent is prepared, a bounded number."""
+"""One read-only connection: a statement goes in, tuples come out; what is repeated is prepared."""
 
 import asyncio
 import re
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +26,7 @@ SESSION = {
     "plan_cache_mode": "force_generic_plan",  # What is prepared asks one partition, where all plans are alike.
     "client_connection_check_interval": "1000",  # Milliseconds after which a statement ends whose client has left.
 }
+WORN = 4  # Times as many statements as may be prepared; see Connection.worn.
 PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
@@ -58,9 +58,8 @@ class Connection:
         self._cursor = cursor
         self._limits = limits
         self._settings = _set_local(limits) if limits.pooled else ""
-        # Texts by recency: to the name under which they are prepared, or to None after the first use.
-        self._prepared: OrderedDict[str, str | None] = OrderedDict()
-        self._names = 0
+        self._known: set[str] = set()  # Repeated texts that have been run,
+        self._prepared: dict[str, str] = {}  # and the names of those that are prepared.
 
     @classmethod
     async def open(cls, dsn: str, limits: Limits) -> Self:
@@ -95,6 +94,23 @@ class Connection:
         """Whether it has been closed, by either side as far as this one has noticed."""
         return bool(self._cursor.connection.closed)
 
+    @property
+    def load(self) -> int:
+        """How many repeated statements its backend has met."""
+        return len(self._known)
+
+    @property
+    def worn(self) -> bool:
+        """Whether its backend remembers so much that it had better be replaced.
+
+        A backend never forgets a table that it has planned: with 3,650 partitions that would come to hundreds of MiB.
+        """
+        return self.load > WORN * self._limits.prepared > 0
+
+    def knows(self, text: str) -> bool:
+        """Whether its backend has met the statement, and so its table, before."""
+        return text in self._known
+
     def close(self) -> None:
         """Closes it; a statement under way ends soon after, as its client has left."""
         self._cursor.connection.close()
@@ -105,6 +121,7 @@ class Connection:
             try:
                 return await self._run(self._executable(statement.text), statement)
             except (FeatureNotSupported, InvalidSqlStatementName):  # The table was altered, or the session reset.
+                self._known -= self._prepared.keys()
                 self._prepared.clear()
                 await self._run("DEALLOCATE ALL", Statement(""))
         return await self._run(self._settings + statement.text, statement)
@@ -124,24 +141,14 @@ class Connection:
 
     def _executable(self, text: str) -> str:
         """The text itself at its first use, PREPARE and EXECUTE at the second, then EXECUTE alone."""
-        known = text in self._prepared
-        name = self._prepared.setdefault(text, None)
-        self._prepared.move_to_end(text)
+        if text in self._prepared:
+            return f"EXECUTE {self._prepared[text]} {numbered(text)[1]}"
+        if text not in self._known or len(self._prepared) >= self._limits.prepared:
+            self._known.add(text)
+            return text
         body, arguments = numbered(text)
-        if name:
-            return f"EXECUTE {name} {arguments}"
-        dropped = self._forget_oldest()
-        if not known:
-            return dropped + text
-        self._names += 1
-        name = self._prepared[text] = f"cdr_api_{self._names}"
-        return f"{dropped}PREPARE {name} AS {body}; EXECUTE {name} {arguments}"
-
-    def _forget_oldest(self) -> str:
-        if len(self._prepared) <= self._limits.prepared:
-            return ""
-        _, name = self._prepared.popitem(last=False)
-        return f"DEALLOCATE {name}; " if name else ""
+        name = self._prepared[text] = f"cdr_api_{len(self._prepared)}"
+        return f"PREPARE {name} AS {body}; EXECUTE {name} {arguments}"
 
 
 def hosts(dsn: str) -> Sequence[str]:

@@ -118,8 +118,9 @@ class Directory:
         if identifier > self._last:
             return self._today
         place = bisect_right(self._firsts, identifier)
-        nearest = reversed(self._cores[max(0, place - 3) : place])
-        return [partition for partition in nearest if _within(identifier, partition.core)]
+        nearest = self._cores[max(0, place - 3) : place + 1][::-1]
+        inside = [partition for partition in nearest if _within(identifier, partition.core)]
+        return inside or [partition for partition in nearest if _within(identifier, partition.ids)]
 
     def _possible(self, identifier: int) -> list[Partition]:
         place = bisect_right(self._firsts, identifier)

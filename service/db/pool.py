@@ -129,14 +129,26 @@ class Pool:
             self._slots.release()
 
     async def _attempt(self, statement: Statement) -> Rows:
-        connection = self._idle.pop() if self._idle else await Connection.open(self._dsn, self.limits)
+        connection = self._take(statement) or await Connection.open(self._dsn, self.limits)
         try:
             return await connection.fetch(statement)
         finally:
-            if self._closed and not connection.closed:
+            if (self._closed or connection.worn) and not connection.closed:
                 connection.close()
             if not connection.closed:
                 self._idle.append(connection)
+
+    def _take(self, statement: Statement) -> Connection | None:
+        """An idle connection: for what is repeated, one that knows it or else the one that knows least.
+
+        So each backend comes to know its share of the partitions, and not all of them know all.
+        """
+        if not statement.repeated or not self._idle:
+            return self._idle.pop() if self._idle else None
+        knowing = (connection for connection in self._idle if connection.knows(statement.text))
+        taken = next(knowing, None) or min(self._idle, key=lambda connection: connection.load)
+        self._idle.remove(taken)
+        return taken
 
 
 def _line(error: BaseException) -> str:

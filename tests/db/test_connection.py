@@ -43,11 +43,32 @@ async def test_the_second_use_is_prepared_and_answers_the_same(connection: Conne
 
 
 async def test_no_more_than_the_limit_are_prepared(connection: Connection) -> None:
-    for _ in range(2):
-        for number in range(20):
-            for _ in range(2):
-                assert await connection.fetch(repeated(f"SELECT {number}, %(n)s::int")) == [(number, 1)]
+    for _ in range(3):
+        for number in range(10):
+            assert await connection.fetch(repeated(f"SELECT {number}, %(n)s::int")) == [(number, 1)]
     assert await connection.fetch(PREPARED) == [(3,)]
+
+
+async def test_a_connection_that_has_met_four_times_as_many_is_replaced(empty_database: str) -> None:
+    pool = Pool("test", empty_database, LIMITS)
+    backends = []
+    for number in range(24):
+        await pool.fetch(f"SELECT {number}, %(n)s::int", {"n": 1}, repeated=True)
+        backends += await pool.fetch("SELECT pg_backend_pid()")
+    assert len(set(backends[:12])) == 1
+    assert len(set(backends)) == 2
+    await pool.close()
+
+
+async def test_a_statement_goes_where_it_is_known(empty_database: str) -> None:
+    pool = Pool("test", empty_database, LIMITS)
+    texts = [f"SELECT pg_backend_pid(), {number}" for number in range(2)]
+    await asyncio.gather(*(pool.fetch("SELECT pg_sleep(0.05)") for _ in range(2)))
+    first = [await pool.fetch(text, repeated=True) for text in texts]
+    assert len({row[0] for (row,) in first}) == 2
+    for text, known in list(zip(texts, first, strict=True)) * 3:
+        assert await pool.fetch(text, repeated=True) == known
+    await pool.close()
 
 
 async def test_once_is_not_enough_to_be_prepared(connection: Connection) -> None:
