@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint clean
+.PHONY: run test test-all lint clean
 
 run: $(VENV)/demo
 	@exec $(BIN)/cdr-api demo
 
 test: $(VENV)/test lint
 	$(BIN)/pytest
+
+test-all: $(VENV)/test lint
+	$(BIN)/pytest -m "slow or not slow"
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

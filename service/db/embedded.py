@@ -42,12 +42,18 @@ class Server:
 
     @classmethod
     def start(
-        cls, folder: Path, *, options: Mapping[str, str] = {}, progress: Callable[[str], None] = _logger.info
+        cls,
+        folder: Path,
+        *,
+        port: int = 0,
+        options: Mapping[str, str] = {},
+        progress: Callable[[str], None] = _logger.info,
     ) -> Self:
         """Start a server on the data in `folder`, made if need be; return once it accepts connections.
 
-        `options` are PostgreSQL settings that override `DEFAULTS`, under which kill() may lose the last second's
-        commits. On Linux the server ends with the thread that calls this. Raises EmbeddedUnavailable.
+        `port` 0 takes a free one. `options` are PostgreSQL settings that override `DEFAULTS`, under which kill() may
+        lose the last second's commits. On Linux the server ends with the thread that calls this. Raises
+        EmbeddedUnavailable.
         """
         folder = folder.resolve()
         try:
@@ -55,7 +61,7 @@ class Server:
             with _locked_log(folder) as log:
                 programs = as_ordinary_user(Programs(find_binaries(), log), folder)
                 _make_data(programs, folder, progress)
-                return cls(*_boot(programs, folder / "data", {**DEFAULTS, **options}))
+                return cls(*_boot(programs, folder / "data", port, {**DEFAULTS, **options}))
         except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedUnavailable(f"PostgreSQL cannot run in {folder}: {error}.") from error
 
@@ -147,17 +153,17 @@ def _major_version(programs: Programs) -> str:
     return said[1]
 
 
-def _boot(programs: Programs, data: Path, settings: dict[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+def _boot(programs: Programs, data: Path, wanted: int, settings: dict[str, str]) -> tuple[subprocess.Popen[bytes], int]:
     # PostgreSQL takes any process of the recorded pid for a server, even a zombie; the lock on the log knows better.
     (data / "postmaster.pid").unlink(missing_ok=True)
     flags = [f"--{name}={value}" for name, value in settings.items()]
     for _ in range(5):
-        port = _free_port()
+        port = wanted or _free_port()
         process = programs.spawn("postgres", "-D", str(data), *flags, f"--port={port}")
         if _becomes_ready(process, data):
             return process, port
         # Somebody was quicker to take the port.
-        if "could not bind" not in programs.last_words():
+        if wanted or "could not bind" not in programs.last_words():
             break
     raise EmbeddedUnavailable(f"PostgreSQL did not start on {data}:\n{programs.last_words()}")
 
