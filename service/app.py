@@ -15,6 +15,7 @@ from service.db.pool import Limits, Pool
 from service.db.reader import Reader
 from service.db.replicas import Replica, Replicated
 from service.db.search import Search
+from service.recordings import stores
 from service.schemas import resource
 from service.settings import CallDatabase, Database, Databases, Settings
 from service.web import handlers, keys, responses
@@ -38,6 +39,7 @@ def create(settings: Settings) -> web.Application:
     app.router.add_route("*", r"/{path:[\s\S]*}", handlers.dispatch, expect_handler=handlers.expect)
     app.on_response_prepare.append(responses.finish)
     app.cleanup_ctx.append(_databases)
+    app.cleanup_ctx.append(_recordings)
     return app
 
 
@@ -58,6 +60,12 @@ async def _databases(app: web.Application) -> AsyncIterator[None]:
     await search.close()
     for pool in (calls, routing, searching):
         await pool.close()
+
+
+async def _recordings(app: web.Application) -> AsyncIterator[None]:
+    async with stores.opened(app[keys.SETTINGS].recordings) as store:
+        app[keys.RECORDINGS] = store
+        yield
 
 
 def _calls(settings: Databases) -> Replicated:

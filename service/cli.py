@@ -11,6 +11,7 @@ from service import demo, logs, server, settings
 from service.auth.tokens import Dynamic, Subject, Tokens
 from service.db import pool, schema
 from service.files import SQL
+from service.recordings import stores
 from service.settings import Settings, SettingsError
 
 DSNS = ("databases.cdr.dsn", "databases.routing.dsn")
@@ -36,10 +37,12 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _serve(loaded: Settings, _: argparse.Namespace) -> None:
     _require(loaded, *SERVED)
+    _require_recordings(loaded)
     server.run(loaded)
 
 
 def _demo(loaded: Settings, arguments: argparse.Namespace) -> None:
+    _require_recordings(loaded)
     demo.run(loaded, arguments.folder)
 
 
@@ -79,6 +82,11 @@ def _require(loaded: Settings, *keys: str) -> None:
     ]
     problems = [f"{key}: {problem}" for key, dsn in given if (problem := pool.problem_with(dsn))]
     if problems:
+        raise SettingsError(problems)
+
+
+def _require_recordings(loaded: Settings) -> None:
+    if problems := list(stores.problems(loaded.recordings)):
         raise SettingsError(problems)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import marshmallow
@@ -53,6 +54,17 @@ class CIDR(types.String):
             ip_network(text)
         except ValueError as error:
             raise ValidationError(f"{text!r} is no network.") from error
+        return text
+
+
+class Endpoint(types.String):
+    """The URL of a server; empty text stands for none."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *args, **kwargs)
+        url = urlsplit(text)
+        if text and (url.scheme not in ("http", "https") or not url.hostname):
+            raise ValidationError(f"{text!r} is no http or https URL.")
         return text
 
 
@@ -131,8 +143,26 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class S3:
+    bucket: str = _text()
+    endpoint: str = _setting(Endpoint())
+    region: str = _setting(types.String(validate=validate.Length(1)))
+    access_key_id: str = _text()
+    secret_access_key: str = _text()
+    force_path_style: bool = _setting(types.Boolean())
+    prefix: str = _text()
+    connect_timeout: float = _seconds()
+    read_timeout: float = _seconds()
+    pool_size: int = _integer(1, 10000)
+
+
+@dataclass(frozen=True, slots=True)
 class Recordings:
+    mode: str = _text("x-accel", "s3", "directory")
     format: str = _text("mp3", "wav")
+    directory: str = _text()
+    stall_timeout: float = _seconds()
+    s3: S3 = _setting(types.Nested(lambda: _schema(S3)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +216,14 @@ def shown(settings: Settings) -> dict[str, Any]:
     """The effective settings as plain values, with secrets and the passwords in DSNs masked."""
     values = asdict(settings)
     values["auth"]["secrets"] = [MASKED for _ in values["auth"]["secrets"]]
-    for name in ("cdr", "routing"):
-        if values["databases"][name]["dsn"]:
-            values["databases"][name]["dsn"] = MASKED
+    for section, key in (
+        (values["databases"]["cdr"], "dsn"),
+        (values["databases"]["routing"], "dsn"),
+        (values["recordings"]["s3"], "access_key_id"),
+        (values["recordings"]["s3"], "secret_access_key"),
+    ):
+        if section[key]:
+            section[key] = MASKED
     values["databases"]["cdr"]["replicas"] = [MASKED for _ in values["databases"]["cdr"]["replicas"]]
     return values
 

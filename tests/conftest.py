@@ -22,6 +22,7 @@ from service.auth.tokens import Dynamic, Tokens
 from service.db import schema
 from service.db.embedded import Server
 from service.files import SQL
+from tests.storage import Storage, storage
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_SECRET = json.loads((GOLDEN / "tokens.json").read_text())["secret"]
@@ -174,6 +175,13 @@ def configured(dsn: str, **environment: str) -> settings.Settings:
         **environment,
     }
     return settings.load(None, {settings.PREFIX + name: value for name, value in values.items()})
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[Storage]:
+    """An S3 server."""
+    with storage() as ready:
+        yield ready
 
 
 class Api:

@@ -7,14 +7,14 @@ from aiohttp import web
 
 from service import errors
 from service.db.reader import Row
-from service.jsonapi import accept, document, params, query, render
+from service.jsonapi import document, params, query, render
 from service.jsonapi.query import Query
 from service.jsonapi.render import Record, Renderer
 from service.schemas.base import PREFIX
 from service.schemas.resource import Resource
 from service.selection import Selection
-from service.web import links, responses, routes
-from service.web.keys import CALLER, READER, ROUTE, SETTINGS
+from service.web import links, recordings, responses, routes
+from service.web.keys import CALLER, READER, ROUTE
 
 
 async def index(request: web.Request) -> web.Response:
@@ -58,12 +58,10 @@ async def linkage(request: web.Request) -> web.Response:
     return responses.ok(document.relationship(render.linkage(identifier), addresses))
 
 
-async def recording(request: web.Request) -> web.Response:
-    """Where the gateway finds the recording of a call; an empty 404 where the caller may not hear one."""
+async def recording(request: web.Request) -> web.StreamResponse:
+    """The recording of a call; an empty 404 where the caller may not hear one."""
     _, local_tag, exists = await _row(request, ("id", "local_tag", "rec"))
-    if not exists:
-        return responses.nothing(accept.first_simple_type(request.headers.get("Accept", "")))
-    return responses.recording(local_tag, request.app[SETTINGS].recordings.format)
+    return await recordings.answer(request, local_tag) if exists else recordings.missing(request)
 
 
 HANDLERS = {

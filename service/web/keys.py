@@ -6,6 +6,7 @@ from aiohttp import web
 
 from service.auth.tokens import Tokens
 from service.db.reader import Reader
+from service.recordings.delivery import Store
 from service.schemas.resource import Resource
 from service.selection import Caller
 from service.settings import Settings
@@ -14,6 +15,7 @@ from service.web.routes import Route
 SETTINGS = web.AppKey("settings", Settings)
 TOKENS = web.AppKey("tokens", Tokens)
 READER = web.AppKey("reader", Reader)
+RECORDINGS = web.AppKey("recordings", Store)
 RESOURCES = web.AppKey("resources", Mapping[str, Resource])
 
 REQUEST_ID = web.RequestKey("request_id", str)

@@ -1,7 +1,6 @@
 """The responses there are; what all of them carry is added as they leave (`finish`)."""
 
 import time
-from urllib.parse import quote
 
 from aiohttp import web
 
@@ -17,7 +16,6 @@ SECURITY = {
     "x-permitted-cross-domain-policies": "none",
     "referrer-policy": "strict-origin-when-cross-origin",
 }
-AUDIO = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 UNSEEN = {"cache-control": "no-cache"}
 JSON_API = {"content-type": MEDIA_TYPE, "vary": "Accept"}
 
@@ -33,12 +31,6 @@ def refusal(refused: Refused) -> web.Response:
     if refused.retry_after is not None:
         headers["retry-after"] = str(refused.retry_after)
     return web.Response(status=refused.problems[0].status, body=document.errors(refused.problems), headers=headers)
-
-
-def recording(name: str, format_: str) -> web.Response:
-    """Nothing but the address at which the gateway finds the recording."""
-    address = f"/record/{quote(name, safe='')}.{format_}"
-    return web.Response(headers={"content-type": AUDIO[format_], "x-accel-redirect": address, **UNSEEN})
 
 
 def nothing(content_type: str) -> web.Response:

@@ -1,0 +1,97 @@
+"""Which bytes of a recording a client gets, by its conditions and its Range (RFC 9110, 13 and 14)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+
+from service.recordings.delivery import Asked
+
+RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[ \t]*", re.IGNORECASE)
+ENTITY_TAG = re.compile(r'(?:W/)?("[!#-~]*")')
+ENTITY_TAGS = re.compile(rf"\*|{ENTITY_TAG.pattern}(?:[ \t]*,[ \t]*{ENTITY_TAG.pattern})*")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a recording is at the moment; the tag in its quotes, the time in whole seconds."""
+
+    size: int
+    tag: str
+    modified: datetime
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {
+            "accept-ranges": "bytes",
+            "etag": self.tag,
+            "last-modified": format_datetime(self.modified, usegmt=True),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A status, and the bytes that go with it."""
+
+    status: int
+    start: int
+    count: int
+
+
+def single(text: str) -> tuple[int | None, int | None] | None:
+    """First and last byte, or None and how many of the end; None where it is no single range and so means nothing."""
+    match = RANGE.fullmatch(text)
+    if not match:
+        return None
+    first, last, final = (int(number) if number else None for number in match.groups())
+    if first is None:
+        return None, final
+    return None if last is not None and last < first else (first, last)
+
+
+def choose(version: Version, asked: Asked) -> Choice:
+    """304, 416, 206 or 200."""
+    if _has(version, asked):
+        return Choice(304, 0, 0)
+    wanted = single(asked.range) if holds(asked.if_range, version.tag, version.modified) else None
+    if wanted is None:
+        return Choice(200, 0, version.size)
+    first, last = wanted
+    start = max(version.size - (last or 0), 0) if first is None else first
+    end = version.size if first is None or last is None else min(last + 1, version.size)
+    return Choice(206, start, end - start) if start < end else Choice(416, 0, 0)
+
+
+def holds(if_range: str, tag: str, modified: datetime) -> bool:
+    """Whether a part still fits what the client has: the very same tag or time, or no condition at all."""
+    if not if_range or if_range == tag:
+        return not if_range or not tag.startswith("W/")
+    return moment(if_range) == modified
+
+
+def tags(text: str) -> str | None:
+    """A list of entity tags, or `*`, in the form that any server understands; None for anything else."""
+    return text.strip() if ENTITY_TAGS.fullmatch(text.strip()) else None
+
+
+def strong(text: str) -> str | None:
+    """One entity tag that promises the very same bytes."""
+    match = ENTITY_TAG.fullmatch(text)
+    return text if match and match[1] == text else None
+
+
+def moment(text: str) -> datetime | None:
+    """A time as HTTP writes it."""
+    try:
+        read = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read
+
+
+def _has(version: Version, asked: Asked) -> bool:
+    if asked.if_none_match:
+        return asked.if_none_match.strip() == "*" or version.tag in ENTITY_TAG.findall(asked.if_none_match)
+    since = moment(asked.if_modified_since)
+    return since is not None and version.modified <= since

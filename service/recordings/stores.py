@@ -1,0 +1,50 @@
+"""The store of recordings that the settings ask for, and what is wrong with those settings."""
+
+import importlib.util
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from service.recordings.delivery import Store
+from service.recordings.directory import Directory
+from service.recordings.x_accel import XAccel
+from service.settings import Recordings
+
+AUDIO = {"mp3": "audio/mpeg", "wav": "audio/wav"}
+UNSEEN = {"cache-control": "no-cache"}
+BELONGING = {
+    "directory": "recordings.directory",
+    "s3": "recordings.s3.bucket",
+}  # What a mode needs, and no other takes.
+
+
+@asynccontextmanager
+async def opened(settings: Recordings) -> AsyncIterator[Store]:
+    """The store, with its connections, until the block ends."""
+    headers: Mapping[str, str] = {**UNSEEN, "content-type": AUDIO[settings.format]}
+    if settings.mode == "x-accel":
+        yield XAccel(headers)
+    elif settings.mode == "directory":
+        yield Directory(Path(settings.directory), headers)
+    else:
+        from service.recordings import s3  # An extra, which nobody else has to install.
+
+        async with s3.opened(settings.s3, UNSEEN) as bucket:
+            yield bucket
+
+
+def problems(settings: Recordings) -> Iterator[str]:
+    """One line for each setting that the mode lacks or contradicts."""
+    given = {"directory": settings.directory, "s3": settings.s3.bucket}
+    for mode, key in BELONGING.items():
+        if settings.mode == mode and not given[mode]:
+            yield f"{key}: is required, because recordings.mode is {mode}"
+        if settings.mode != mode and given[mode]:
+            yield f"{key}: is set, but recordings.mode is {settings.mode}"
+    if settings.mode == "directory" and settings.directory and not Path(settings.directory).is_dir():
+        yield f"recordings.directory: {settings.directory} is no folder"
+    if settings.mode == "s3" and not importlib.util.find_spec("aiobotocore"):
+        yield "recordings.mode: s3 needs the extra s3 to be installed: pip install 'cdr-api[s3]'"
+    if bool(settings.s3.access_key_id) != bool(settings.s3.secret_access_key):
+        missing = "access_key_id" if settings.s3.secret_access_key else "secret_access_key"
+        yield f"recordings.s3.{missing}: is required together with the other half of the credentials"

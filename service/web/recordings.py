@@ -1,0 +1,89 @@
+"""Sends a recording as its store delivers it; one that breaks off breaks the connection, and never looks complete."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import structlog
+from aiohttp import web
+
+from service import errors
+from service.jsonapi import accept
+from service.recordings import names
+from service.recordings.delivery import Asked, BrokenOff, Delivery, Part, Unreadable
+from service.web import responses
+from service.web.keys import RECORDINGS, SETTINGS
+
+OF_CONTENT = ("content-type", "content-disposition")  # Says nothing where there is none.
+SEGMENT = 2**20  # Bytes of a file that are sent under one time limit.
+
+log = structlog.get_logger()
+
+
+async def answer(request: web.Request, local_tag: str) -> web.StreamResponse:
+    """The recording with this tag, or an empty 404. Raises Refused."""
+    name = names.file_name(local_tag, request.app[SETTINGS].recordings.format)
+    if name is None:
+        return missing(request)
+    try:
+        async with request.app[RECORDINGS].open(name, _asked(request)) as delivery:
+            return await _sent(request, delivery) if delivery else missing(request)
+    except Unreadable as error:
+        log.exception("recording cannot be read")
+        response = responses.refusal(errors.internal_error())
+        response.headers.update(error.headers)
+        return response
+
+
+def missing(request: web.Request) -> web.Response:
+    """An empty 404 of a type that the client takes."""
+    return responses.nothing(accept.first_simple_type(request.headers.get("Accept", "")))
+
+
+def _asked(request: web.Request) -> Asked:
+    headers = request.headers
+    return Asked(
+        head=request.method == "HEAD",
+        range=headers.get("Range", ""),
+        if_range=headers.get("If-Range", ""),
+        if_none_match=", ".join(headers.getall("If-None-Match", ())),
+        if_modified_since=headers.get("If-Modified-Since", ""),
+    )
+
+
+async def _sent(request: web.Request, delivery: Delivery) -> web.StreamResponse:
+    if delivery.content is None:
+        unknown = OF_CONTENT if delivery.status == 304 else ()
+        kept = {name: value for name, value in delivery.headers.items() if name not in unknown}
+        return web.Response(status=delivery.status, headers=kept)
+    response = web.StreamResponse(status=delivery.status, headers=delivery.headers)
+    await response.prepare(request)
+    patience = request.app[SETTINGS].recordings.stall_timeout
+    try:
+        if isinstance(delivery.content, Part):
+            await _send_part(request, response, delivery.content, patience)
+        else:
+            await _send_chunks(response, delivery.content, patience)
+    except (BrokenOff, OSError) as error:  # A TimeoutError is an OSError, and so is a client that has gone.
+        log.warning("recording broke off", error=repr(error))
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+async def _send_chunks(response: web.StreamResponse, chunks: AsyncIterator[bytes], patience: float) -> None:
+    async for chunk in chunks:
+        async with asyncio.timeout(patience):
+            await response.write(chunk)
+
+
+async def _send_part(request: web.Request, response: web.StreamResponse, part: Part, patience: float) -> None:
+    """Lets the kernel copy the file to the socket. Raises BrokenOff where the file has become shorter."""
+    loop, end = asyncio.get_running_loop(), part.start + part.count
+    for start in range(part.start, end, SEGMENT):
+        count = min(SEGMENT, end - start)
+        if request.transport is None:
+            raise ConnectionResetError("The client has gone.")
+        async with asyncio.timeout(patience):
+            sent = await loop.sendfile(request.transport, part.file, start, count)
+        if sent < count:
+            raise BrokenOff("The file has become shorter.")
