@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,13 @@ def environment(**settings: str) -> dict[str, str]:
     """The process's own environment, with settings by their names without the prefix."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CDR_API_")}
     return inherited | {f"CDR_API_{name}": value for name, value in settings.items()}
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
 
 
 def run(words: Sequence[str], **settings: str) -> subprocess.CompletedProcess[str]:

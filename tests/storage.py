@@ -110,5 +110,6 @@ async def wire(url: str) -> AsyncIterator[Wire]:
     passing.url = f"http://127.0.0.1:{port}"
     try:
         yield passing
+        await passing.closed()
     finally:
         server.close()

@@ -324,7 +324,7 @@ async def cable(bucket: Storage) -> AsyncIterator[Wire]:
 
 
 @pytest.fixture
-async def far(serve: Serve, data: Data, bucket: Storage, cable: Wire) -> Api:
+async def far(cable: Wire, serve: Serve, data: Data, bucket: Storage) -> Api:
     """The service, whose bucket is at the end of a wire."""
     call(data, 2, "8-LONG")
     timeouts = {"RECORDINGS__S3__READ_TIMEOUT": "0.5", "RECORDINGS__S3__POOL_SIZE": "2"}
