@@ -6,6 +6,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from service.web import proxies
 from service.web.keys import CALLER, ROUTE, STARTED
 
 log = structlog.get_logger()
@@ -24,5 +25,6 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         duration_ms=round(1000 * (time.monotonic() - request[STARTED]), 3),
         api_access=caller.api_access_id if caller else None,
         customer=caller.customer_id if caller else None,
+        client=proxies.client(request),
     )
     return response

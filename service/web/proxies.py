@@ -1,0 +1,34 @@
+"""Which peers are proxies that are believed, and the address of the client behind one."""
+
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from aiohttp import web
+
+from service.web.keys import SETTINGS
+
+
+def trusted(request: web.Request) -> bool:
+    """Whether what the peer says of its client counts; whoever else says such things is not listened to."""
+    return _among(tuple(request.app[SETTINGS].gateway.trusted_proxies), request.remote or "")
+
+
+def client(request: web.Request) -> str | None:
+    """The client's address, for logs only; nothing is ever permitted because of it."""
+    said = _address(request.headers.get("X-Real-IP", "")) if trusted(request) else None
+    return str(said) if said else request.remote
+
+
+@lru_cache(1024)
+def _among(proxies: tuple[str, ...], peer: str) -> bool:
+    address = _address(peer)
+    return address is not None and any(address in ip_network(proxy) for proxy in proxies)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address; one of IPv4 that a socket of IPv6 has wrapped is unwrapped."""
+    try:
+        address = ip_address(text.strip())
+    except ValueError:
+        return None
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
