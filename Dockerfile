@@ -7,7 +7,7 @@ COPY config/default.toml config/default.toml
 COPY sql sql
 COPY service service
 # The virtual environment has no pip of its own: the image's pip installs into it.
-RUN python -m venv --without-pip /opt/cdr-api && pip --python /opt/cdr-api/bin/python install .
+RUN python -m venv --without-pip /opt/cdr-api && pip --python /opt/cdr-api/bin/python install '.[s3]'
 
 FROM python:3.13-slim
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin cdr-api && pip uninstall --yes pip

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all lint clean
+.PHONY: run test test-all test-gateway lint clean
 
 run: $(VENV)/demo
 	@exec $(BIN)/cdr-api demo
@@ -13,6 +13,13 @@ test: $(VENV)/test lint
 
 test-all: $(VENV)/test lint
 	$(BIN)/pytest -m "slow or not slow"
+
+# The gateway's tests need an nginx; where apt is at hand, it is installed first.
+test-gateway: $(VENV)/test
+	@command -v nginx /usr/sbin/nginx >/dev/null || { command -v apt-get >/dev/null && \
+	  $$(test "$$(id -u)" = 0 || echo sudo) sh -c 'apt-get update -q && apt-get install -qy nginx-light'; } || \
+	  { echo 'nginx is needed; apt, which could install it, is not here.'; exit 1; }
+	$(BIN)/pytest tests/gateway
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

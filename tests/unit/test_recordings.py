@@ -1,0 +1,59 @@
+"""Which bytes a client gets, and how a recording is named in a header."""
+
+import re
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.recordings import names, ranges
+from service.recordings.delivery import Asked
+from service.recordings.ranges import Version
+
+BODY = bytes(range(100))
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+NUMBERS = st.integers(0, 150)
+
+
+def body(text: str, size: int) -> tuple[int, bytes]:
+    choice = ranges.choose(Version(size, '"tag"', NEW_YEAR), Asked(range=text))
+    return choice.status, BODY[:size][choice.start : choice.start + choice.count]
+
+
+@given(first=NUMBERS, last=NUMBERS, size=st.integers(0, 100))
+def test_a_range_from_first_to_last_is_what_slicing_gives(first: int, last: int, size: int) -> None:
+    wanted = BODY[:size][first : last + 1]
+    expected = (200, BODY[:size]) if last < first else (206, wanted) if wanted else (416, b"")
+    assert body(f"bytes={first}-{last}", size) == expected
+
+
+@given(number=NUMBERS, size=st.integers(0, 100))
+def test_a_range_from_a_byte_on_or_of_the_end_is_what_slicing_gives(number: int, size: int) -> None:
+    rest, end = BODY[:size][number:], BODY[:size][max(size - number, 0) :]
+    assert body(f"bytes={number}-", size) == ((206, rest) if rest else (416, b""))
+    assert body(f"bytes=-{number}", size) == ((206, end) if end else (416, b""))
+
+
+@given(st.text())
+def test_whatever_a_range_says_the_bytes_are_of_the_recording(text: str) -> None:
+    status, found = body(f"bytes={text}", 100)
+    assert status in (200, 206, 416)
+    assert found in BODY
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_name_in_a_header_stays_in_it_and_can_be_read_back(tag: str) -> None:
+    name = names.file_name(tag, "mp3")
+    if name is None:
+        assert re.search(r"[/\x00-\x1f\x7f]", tag) or len(tag.encode()) > 251
+        return
+    header = names.attachment(name)
+    assert header.isascii()
+    assert header.isprintable()
+    assert re.fullmatch(r"""attachment; filename="[^"\\]*"(; filename\*=UTF-8''[A-Za-z0-9._~%-]+)?""", header)
+
+
+@given(st.text())
+def test_conditions_are_handed_on_only_where_they_can_be_read(text: str) -> None:
+    for handed in (ranges.tags(text), ranges.strong(text)):
+        assert handed is None or (handed.isascii() and handed.isprintable() and handed == text.strip())
