@@ -15,7 +15,7 @@ from service.recordings.delivery import Asked, Delivery, Part, Unreadable
 from service.recordings.ranges import Version
 
 
-class Directory:
+class Files:
     """Opens the files of one folder; `headers` say what they hold."""
 
     def __init__(self, folder: Path, headers: Mapping[str, str]) -> None:

@@ -31,7 +31,7 @@ class Bucket:
     @asynccontextmanager
     async def open(self, name: str, asked: Asked) -> AsyncIterator[Delivery | None]:
         if self._lent >= self._settings.pool_size:
-            raise errors.unavailable("Too many recordings are being sent.")
+            raise errors.busy("Too many recordings are being sent.")
         headers = {**self._headers, "content-disposition": names.attachment(name)}
         self._lent += 1
         try:

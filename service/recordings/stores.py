@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from service.recordings.delivery import Store
-from service.recordings.directory import Directory
+from service.recordings.directory import Files
 from service.recordings.x_accel import XAccel
 from service.settings import Recordings
 
@@ -25,7 +25,7 @@ async def opened(settings: Recordings) -> AsyncIterator[Store]:
     if settings.mode == "x-accel":
         yield XAccel(headers)
     elif settings.mode == "directory":
-        yield Directory(Path(settings.directory), headers)
+        yield Files(Path(settings.directory), headers)
     else:
         from service.recordings import s3  # An extra, which nobody else has to install.
 

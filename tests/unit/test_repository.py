@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted(ROOT.glob("*.md"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 PARTS = sorted([*(ROOT / "sql").rglob("*.sql"), ROOT / "config" / "default.toml"])
 
 
@@ -100,8 +100,15 @@ def test_the_readme_names_the_command(command: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_whatever_a_document_links_to_exists(document: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8"))
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_whatever_setting_a_document_names_there_is(document: Path) -> None:
+    known = {f"CDR_API_{'__'.join(setting).upper()}" for setting in SETTINGS} | {"CDR_API_CONFIG", "CDR_API_"}
+    named = set(re.findall(r"CDR_API_[A-Z0-9_]*(?!\*)(?=[^A-Z0-9_*])", document.read_text(encoding="utf-8")))
+    assert named - known == set()
 
 
 def test_no_file_names_a_folder_of_one_machine() -> None:
