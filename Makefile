@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: run test test-all test-gateway lint clean
+.PHONY: run test test-all test-gateway nginx lint clean
 
 run: $(VENV)/demo
 	@exec $(BIN)/cdr-api demo
@@ -14,12 +15,14 @@ test: $(VENV)/test lint
 test-all: $(VENV)/test lint
 	$(BIN)/pytest -m "slow or not slow"
 
-# The gateway's tests need an nginx; where apt is at hand, it is installed first.
 test-gateway: $(VENV)/test
-	@command -v nginx /usr/sbin/nginx >/dev/null || { command -v apt-get >/dev/null && \
-	  $$(test "$$(id -u)" = 0 || echo sudo) sh -c 'apt-get update -q && apt-get install -qy nginx-light'; } || \
-	  { echo 'nginx is needed; apt, which could install it, is not here.'; exit 1; }
+	@PATH="$$PATH:/usr/sbin"; command -v nginx >/dev/null || $(MAKE) --no-print-directory nginx
 	$(BIN)/pytest tests/gateway
+
+nginx:
+	@command -v apt-get >/dev/null || { echo 'There is no nginx, and no apt-get that could install it.'; exit 1; }
+	$(SUDO) apt-get update -q
+	$(SUDO) apt-get -o DPkg::Lock::Timeout=300 install -qy nginx
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

@@ -64,10 +64,17 @@ async def _sent(request: web.Request, delivery: Delivery) -> web.StreamResponse:
         else:
             await _send_chunks(response, delivery.content, patience)
     except (BrokenOff, OSError) as error:  # A TimeoutError is an OSError, and so is a client that has gone.
-        log.warning("recording broke off", error=repr(error))
-        if request.transport is not None:
-            request.transport.abort()
+        _break_off(request, error)
+    except asyncio.CancelledError as error:  # So is this, where the server has noticed it first.
+        _break_off(request, error)
+        raise
     return response
+
+
+def _break_off(request: web.Request, error: BaseException) -> None:
+    log.warning("recording broke off", error=repr(error))
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def _send_chunks(response: web.StreamResponse, chunks: AsyncIterator[bytes], patience: float) -> None:
@@ -81,7 +88,7 @@ async def _send_part(request: web.Request, response: web.StreamResponse, part: P
     loop, end = asyncio.get_running_loop(), part.start + part.count
     for start in range(part.start, end, SEGMENT):
         count = min(SEGMENT, end - start)
-        if request.transport is None:
+        if request.transport is None or request.transport.is_closing():
             raise ConnectionResetError("The client has gone.")
         async with asyncio.timeout(patience):
             sent = await loop.sendfile(request.transport, part.file, start, count)

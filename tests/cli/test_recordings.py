@@ -4,18 +4,21 @@ import json
 import os
 import signal
 import socket
+import struct
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from service.auth.tokens import Tokens
 from tests.conftest import SECRET, Data
-from tests.programs import Program, run, serving
+from tests.programs import Program, serving
 from tests.storage import Storage
 
 PATH = "/api/rest/customer/v1/incoming-cdrs/{}/rec"
 SMALL, LONG = os.urandom(2**16), os.urandom(2**20) * 50
+TOKEN = Tokens([SECRET], None).issue(7)
 MEMORY = 12 * 2**10  # KiB that may come with buffers and allocations, a quarter of the recording.
 
 
@@ -38,10 +41,6 @@ def settings(request: pytest.FixtureRequest, data: Data, tmp_path: Path, bucket:
     return known | (bucket.settings() if request.param == "s3" else folder)
 
 
-def token(settings: dict[str, str]) -> str:
-    return run(["token", "--api-access", "7"], **settings).stdout.strip()
-
-
 def most_memory(program: Program) -> int:
     """The most that the process has ever held, in KiB."""
     status = Path(f"/proc/{program.process.pid}/status").read_text()
@@ -52,9 +51,7 @@ def test_a_long_recording_costs_no_more_memory_than_a_short_one(settings: dict[s
     with serving(**settings) as program:
         held = []
         for number, body in ((1, SMALL), (2, LONG)):
-            request = urllib.request.Request(
-                program.url + PATH.format(number), headers={"Authorization": token(settings)}
-            )
+            request = urllib.request.Request(program.url + PATH.format(number), headers={"Authorization": TOKEN})
             with urllib.request.urlopen(request, timeout=60) as response:
                 assert response.read() == body
             held.append(most_memory(program))
@@ -63,12 +60,35 @@ def test_a_long_recording_costs_no_more_memory_than_a_short_one(settings: dict[s
         assert program.end(signal.SIGTERM) == 0
 
 
+def test_clients_that_leave_are_no_defect_and_keep_nobody_waiting(settings: dict[str, str]) -> None:
+    one_place = {"RECORDINGS__S3__POOL_SIZE": "1"} if settings["RECORDINGS__MODE"] == "s3" else {}
+    with serving(**settings, **one_place) as program:
+        for number in range(1, 4):
+            with asking(program) as client:
+                assert client.recv(1000)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # Leaves by a reset.
+            program.logged("recording broke off", times=number)
+        with asking(program) as client:
+            taken = 0
+            while taken < len(LONG):
+                taken += len(client.recv(2**20))
+        assert program.end(signal.SIGTERM) == 0
+        assert {event["event"] for event in program.events} >= {"listening", "stopping"}
+        assert not [event for event in program.events if event["level"] == "error"]
+
+
+def asking(program: Program) -> socket.socket:
+    """A connection on which the long recording has been asked for."""
+    url = urlsplit(program.url)
+    client = socket.create_connection((url.hostname, url.port), timeout=30)
+    question = f"GET {PATH.format(2)} HTTP/1.1\r\nHost: h\r\nAuthorization: {TOKEN}\r\n\r\n"
+    client.sendall(question.encode())
+    return client
+
+
 def test_a_client_that_takes_nothing_is_cut_off(settings: dict[str, str]) -> None:
     with serving(**settings, RECORDINGS__STALL_TIMEOUT="0.2") as program:
-        url = urlsplit(program.url)
-        question = f"GET {PATH.format(2)} HTTP/1.1\r\nHost: h\r\nAuthorization: {token(settings)}\r\n\r\n"
-        with socket.create_connection((url.hostname, url.port), timeout=30) as client:
-            client.sendall(question.encode())
+        with asking(program) as client:
             program.logged("recording broke off")
             taken = 0
             while chunk := client.recv(2**20):

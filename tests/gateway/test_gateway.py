@@ -99,6 +99,29 @@ async def test_links_are_what_the_client_asked_for_whatever_else_it_claims(gatew
         assert answer.json["data"]["links"]["self"] == f"http://{host}/api/rest/customer/v1/cdrs/1"
 
 
+async def test_the_log_has_the_clients_address_and_not_what_it_says_of_it(
+    gateway: Gateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await gateway.get("cdrs", 7, headers={"X-Real-IP": "192.0.2.66"})
+    log = capsys.readouterr().out
+    assert "client=127.0.0.1" in log
+    assert "192.0.2.66" not in log
+
+
+async def test_other_routes_stay_where_they_were(opened: Open, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts, as an nginx includes them that has a Yeti behind it, and keeps the accounts there."""
+    yeti = [
+        ("nginx.conf", "include cdr-api/accounts.conf;", ""),
+        ("nginx.conf", "include cdr-api/proxy.conf;", "return 200 yeti;"),
+    ]
+    monkeypatch.setattr("tests.gateway.conftest.ALSO", yeti)
+    gateway = await opened(api)
+    for path in ("accounts", "auth", "cdrs-of-others", "incoming-cdrs2", "cdrs/../auth", "/", "/api/rest/admin/cdrs"):
+        assert (await gateway.get(path, 7)).body == b"yeti"
+    for path in ("cdrs", "incoming-cdrs", "cdrs/", "cdrs/1", "/api/rest//customer/v1/cdrs/1"):
+        assert (await gateway.get(path, 7)).headers["content-type"] == "application/vnd.api+json"
+
+
 async def test_a_proxy_in_front_is_believed_once_it_is_named(
     opened: Open, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
