@@ -56,9 +56,9 @@ async def _sent(request: web.Request, delivery: Delivery) -> web.StreamResponse:
         kept = {name: value for name, value in delivery.headers.items() if name not in unknown}
         return web.Response(status=delivery.status, headers=kept)
     response = web.StreamResponse(status=delivery.status, headers=delivery.headers)
-    await response.prepare(request)
     patience = request.app[SETTINGS].recordings.stall_timeout
     try:
+        await response.prepare(request)
         if isinstance(delivery.content, Part):
             await _send_part(request, response, delivery.content, patience)
         else:

@@ -166,12 +166,12 @@ async def test_who_has_the_recording_already_is_told_so(api: Api, name: str) -> 
 
 
 @every
-@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=5-9"}, {"Range": "bytes=5000-"}])
-async def test_head_is_get_without_a_body(api: Api, headers: dict[str, str]) -> None:
-    get = await api.get(REC, 7, headers=headers)
-    head = await api.get(REC, 7, headers=headers, method="HEAD")
-    assert (head.status, head.body) == (get.status, b"")
-    assert lasting(head) == lasting(get)
+async def test_head_is_get_without_a_body(api: Api) -> None:
+    for headers in ({}, {"Range": "bytes=5-9"}, {"Range": "bytes=5000-"}):
+        get = await api.get(REC, 7, headers=headers)
+        head = await api.get(REC, 7, headers=headers, method="HEAD")
+        assert (head.status, head.body) == (get.status, b"")
+        assert lasting(head) == lasting(get)
 
 
 def lasting(answer: Answer) -> dict[str, str]:
@@ -197,17 +197,14 @@ async def test_the_callers_scope_decides_before_any_recording_is_looked_for(api:
 
 
 @own
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_recording_that_is_not_there_is_an_empty_404(api: Api, data: Data, place: Place, method: str) -> None:
+async def test_a_recording_that_is_not_there_is_an_empty_404(api: Api, data: Data, place: Place) -> None:
     call(data, 2, "8-GONE")
-    answer = await api.get("incoming-cdrs/2/rec", 7, method=method, headers={"Accept": "*/*"})
-    assert (answer.status, answer.body) == (404, b"")
-    known = {
-        True: ("application/octet-stream", 'attachment; filename="8-GONE.mp3"'),
-        False: ("text/html", None),
-    }
-    attached = "s3" in place.settings["RECORDINGS__MODE"]
-    assert (answer.headers["content-type"], answer.headers.get("content-disposition")) == known[attached]
+    attached = ("application/octet-stream", 'attachment; filename="8-GONE.mp3"')
+    for method in ("GET", "HEAD"):
+        answer = await api.get("incoming-cdrs/2/rec", 7, method=method, headers={"Accept": "*/*"})
+        assert (answer.status, answer.body) == (404, b"")
+        said = answer.headers["content-type"], answer.headers.get("content-disposition")
+        assert said == (attached if place.settings["RECORDINGS__MODE"] == "s3" else ("text/html", None))
 
 
 HOSTILE = {

@@ -95,3 +95,4 @@ def test_a_client_that_takes_nothing_is_cut_off(settings: dict[str, str]) -> Non
                 taken += len(chunk)
             assert 0 < taken < len(LONG)
         assert program.end(signal.SIGTERM) == 0
+        assert not [event for event in program.events if event["level"] == "error"]

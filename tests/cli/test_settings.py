@@ -1,6 +1,8 @@
 """Where settings come from, and what is said of those that cannot be used."""
 
 import json
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from service import settings
 from service.files import DEFAULT_SETTINGS
+from service.recordings import stores
 from service.settings import SettingsError
 from tests.conftest import SECRET
 from tests.programs import run
@@ -135,6 +138,16 @@ def test_the_start_stops_with_one_line_for_each_problem(changed: dict[str, str],
     ended = run(["serve"], **{**USABLE, **changed})
     assert ended.returncode == 2
     assert [line.split(":")[1].strip() for line in ended.stderr.splitlines()] == keys
+
+
+def test_a_bucket_needs_the_extra_and_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = settings.load(None, {"CDR_API_RECORDINGS__MODE": "s3", "CDR_API_RECORDINGS__S3__BUCKET": "x"})
+    assert list(stores.problems(loaded.recordings)) == []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (problem,) = stores.problems(loaded.recordings)
+    assert problem.startswith("recordings.mode: s3 needs the extra s3")
+    look = "import sys; from service import cli; sys.exit('aiobotocore' in sys.modules or 'botocore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0
 
 
 def test_the_effective_settings_are_printed_without_secrets() -> None:

@@ -32,38 +32,38 @@ def test_nginx_finds_no_fault_with_the_configuration(tmp_path: Path) -> None:
     assert "[warn]" not in check.stderr
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "incoming-cdrs", 200),
-        ("HEAD", "cdrs/1", 200),
-        ("GET", "accounts", 200),
-        ("GET", "cdrs?sort=x", 400),
-        ("GET", "/nowhere", 404),
-        ("POST", "cdrs", 404),
-        ("GET", REC, 200),
-        ("GET", "incoming-cdrs/3/rec", 404),
-    ],
-)
-async def test_every_answer_has_each_header_once(gateway: Gateway, method: str, path: str, status: int) -> None:
-    (gateway.recordings / "8-REC.mp3").write_bytes(AUDIO)
-    answer = await gateway.get(path, 7, method=method, headers={"X-Request-Id": "mine-1_@"})
-    assert answer.status == status
-    assert answer.headers.getall("x-request-id") == ["mine-1_@"]
-    assert {name: answer.headers.getall(name) for name in SECURITY} == {name: [text] for name, text in SECURITY.items()}
-    assert answer.headers.getall("access-control-allow-origin") == ["*"]
-    assert answer.headers["server"] == "nginx"
+ANSWERS = [
+    ("GET", "incoming-cdrs", 200),
+    ("HEAD", "cdrs/1", 200),
+    ("GET", "accounts", 200),
+    ("GET", "cdrs?sort=x", 400),
+    ("GET", "/nowhere", 404),
+    ("POST", "cdrs", 404),
+    ("GET", REC, 200),
+    ("GET", "incoming-cdrs/3/rec", 404),
+]
 
 
-@pytest.mark.parametrize("given", [None, "a b", "<x>", "x" * 256, ""])
-async def test_a_request_id_that_is_not_clean_is_replaced_by_a_new_one(gateway: Gateway, given: str | None) -> None:
-    headers = {} if given is None else {"X-Request-Id": given}
+async def test_every_answer_has_each_header_once(gateway: Gateway) -> None:
     (gateway.recordings / "8-REC.mp3").write_bytes(AUDIO)
-    answers = [await gateway.get(path, 7, headers=headers) for path in ("cdrs", REC)]
-    first, second = (answer.headers.getall("x-request-id") for answer in answers)
-    assert re.fullmatch(UUID, "".join(first))
-    assert re.fullmatch(UUID, "".join(second))
-    assert first != second
+    for method, path, status in ANSWERS:
+        answer = await gateway.get(path, 7, method=method, headers={"X-Request-Id": "mine-1_@"})
+        assert (path, answer.status) == (path, status)
+        assert answer.headers.getall("x-request-id") == ["mine-1_@"]
+        assert [answer.headers.getall(name) for name in SECURITY] == [[text] for text in SECURITY.values()]
+        assert answer.headers.getall("access-control-allow-origin") == ["*"]
+        assert answer.headers["server"] == "nginx"
+
+
+async def test_a_request_id_that_is_not_clean_is_replaced_by_a_new_one(gateway: Gateway) -> None:
+    (gateway.recordings / "8-REC.mp3").write_bytes(AUDIO)
+    seen = []
+    for headers in ({}, *({"X-Request-Id": given} for given in ("a b", "<x>", "x" * 256, ""))):
+        for path in ("cdrs", REC):
+            (named,) = (await gateway.get(path, 7, headers=headers)).headers.getall("x-request-id")
+            assert re.fullmatch(UUID, named)
+            seen.append(named)
+    assert len(set(seen)) == len(seen)
 
 
 async def test_bodies_and_tags_are_the_services_and_a_304_passes(gateway: Gateway) -> None:
@@ -75,9 +75,9 @@ async def test_bodies_and_tags_are_the_services_and_a_304_passes(gateway: Gatewa
     assert again.headers["vary"] == "Accept"
 
 
-@pytest.mark.parametrize("query", ["filter[id_eq]=1&page[size]=1", "filter%5Bid_eq%5D=1&page%5Bsize%5D=1"])
-async def test_brackets_arrive_as_they_are_sent(gateway: Gateway, query: str) -> None:
-    assert (await gateway.get(f"cdrs?{query}", 7)).ids == ["1"]
+async def test_brackets_arrive_as_they_are_sent(gateway: Gateway) -> None:
+    for query in ("filter[id_eq]=1&page[size]=1", "filter%5Bid_eq%5D=1&page%5Bsize%5D=1"):
+        assert (await gateway.get(f"cdrs?{query}", 7)).ids == ["1"]
 
 
 async def test_an_escaped_slash_stays_part_of_an_id(gateway: Gateway) -> None:
@@ -165,12 +165,12 @@ async def test_a_recording_that_is_not_there_is_an_empty_404(gateway: Gateway) -
     assert (answer.status, answer.body, answer.headers["cache-control"]) == (404, b"", "no-cache")
 
 
-@pytest.mark.parametrize("path", ["/record/8-REC.mp3", "/%72ecord/8-REC.mp3", "//record/8-REC.mp3"])
-async def test_recordings_are_not_to_be_had_without_the_service(gateway: Gateway, path: str) -> None:
+async def test_recordings_are_not_to_be_had_without_the_service(gateway: Gateway) -> None:
     (gateway.recordings / "8-REC.mp3").write_bytes(AUDIO)
-    answer = await gateway.get(path, 7)
-    assert answer.status == 404
-    assert AUDIO[:8] not in answer.body
+    for path in ("/record/8-REC.mp3", "/%72ecord/8-REC.mp3", "//record/8-REC.mp3", "/x/../record/8-REC.mp3"):
+        answer = await gateway.get(path, 7)
+        assert answer.status == 404
+        assert AUDIO[:8] not in answer.body
 
 
 async def test_a_recording_that_the_service_sends_passes_in_parts_too(
