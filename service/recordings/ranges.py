@@ -65,9 +65,7 @@ def choose(version: Version, asked: Asked) -> Choice:
 
 def holds(if_range: str, tag: str, modified: datetime) -> bool:
     """Whether a part still fits what the client has: the very same tag or time, or no condition at all."""
-    if not if_range or if_range == tag:
-        return not if_range or not tag.startswith("W/")
-    return moment(if_range) == modified
+    return not if_range or if_range == tag or moment(if_range) == modified
 
 
 def tags(text: str) -> str | None:
