@@ -80,12 +80,12 @@ def strong(text: str) -> str | None:
 
 
 def moment(text: str) -> datetime | None:
-    """A time as HTTP writes it."""
+    """A time as HTTP writes it; None for what is none, or none that there can be."""
     try:
         read = parsedate_to_datetime(text)
-    except ValueError:
+        return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read
 
 
 def _has(version: Version, asked: Asked) -> bool:

@@ -57,3 +57,9 @@ def test_a_name_in_a_header_stays_in_it_and_can_be_read_back(tag: str) -> None:
 def test_conditions_are_handed_on_only_where_they_can_be_read(text: str) -> None:
     for handed in (ranges.tags(text), ranges.strong(text)):
         assert handed is None or (handed.isascii() and handed.isprintable() and handed == text.strip())
+
+
+@given(st.lists(st.one_of(st.integers(0, 10**12).map(str), st.sampled_from(["Mon,", "Jan", "GMT", "-2359", "0:0:0"]))))
+def test_a_time_is_read_or_is_none_whatever_it_says(words: list[str]) -> None:
+    read = ranges.moment(" ".join(words))
+    assert read is None or read.tzinfo is UTC
