@@ -4,10 +4,11 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /source
 COPY setup.cfg pyproject.toml README.md ./
 COPY config/default.toml config/default.toml
+COPY config/docs config/docs
 COPY sql sql
 COPY service service
 # The virtual environment has no pip of its own: the image's pip installs into it.
-RUN python -m venv --without-pip /opt/cdr-api && pip --python /opt/cdr-api/bin/python install '.[s3]'
+RUN python -m venv --without-pip /opt/cdr-api && pip --python /opt/cdr-api/bin/python install '.[docs,s3]'
 
 FROM python:3.13-slim
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin cdr-api && pip uninstall --yes pip

@@ -18,7 +18,7 @@ from service.db.search import Search
 from service.recordings import stores
 from service.schemas import resource
 from service.settings import CallDatabase, Database, Databases, Settings
-from service.web import handlers, keys, responses
+from service.web import handlers, keys, responses, viewer
 from service.web.middlewares import MIDDLEWARES
 
 SEARCH_PATIENCE = 60.0  # Seconds that a search waits for the directory to be read, or the other way round.
@@ -36,6 +36,7 @@ def create(settings: Settings) -> web.Application:
             "outgoing_cdr_hide_fields": settings.resources.outgoing_cdr_hide_fields,
         },
     )
+    app[keys.PAGES] = viewer.pages(app[keys.RESOURCES], settings.recordings.format)
     app.router.add_route("*", r"/{path:[\s\S]*}", handlers.dispatch, expect_handler=handlers.expect)
     app.on_response_prepare.append(responses.finish)
     app.cleanup_ctx.append(_databases)

@@ -7,3 +7,4 @@ _SOURCE = Path(__file__).resolve().parent.parent
 ROOT = _SOURCE if (_SOURCE / "sql").is_dir() else Path(sys.prefix) / "share" / "cdr-api"
 SQL = ROOT / "sql"
 DEFAULT_SETTINGS = ROOT / "config" / "default.toml"
+DOCS = ROOT / "config" / "docs"

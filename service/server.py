@@ -10,6 +10,8 @@ from aiohttp import web
 from service.app import create
 from service.settings import Settings
 
+LONGEST_LINE = 65536  # Bytes of a request's first line: all filters at once fit, and some thousand values of one.
+
 log = structlog.get_logger()
 
 
@@ -24,7 +26,7 @@ def run(settings: Settings, ready: Callable[[str], None] = lambda url: None) -> 
 
 async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     stop = _signalled()
-    runner = web.AppRunner(create(settings), access_log=None, handler_cancellation=True)
+    runner = web.AppRunner(create(settings), access_log=None, handler_cancellation=True, max_line_size=LONGEST_LINE)
     await runner.setup()
     try:
         host, port = await _listen(runner, settings)

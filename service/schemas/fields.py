@@ -39,16 +39,23 @@ class Attribute(fields.Field):
     """What an attribute declares besides its type.
 
     `column` is its name in the resource's SQL where that differs; an attribute that is not `shown` may be filtered by,
-    but never appears; one that is not `queryable` appears, but is neither filtered nor sorted by.
+    but never appears; one that is not `queryable` appears, but is neither filtered nor sorted by. One that is not
+    `nullable` always has a value.
     """
 
     operators: ClassVar[tuple[str, ...]] = ()
     verbatim: ClassVar[bool] = False  # Whether the value from the database is the value in JSON.
 
     def __init__(
-        self, description: str, *, column: str | None = None, shown: bool = True, queryable: bool = True
+        self,
+        description: str,
+        *,
+        column: str | None = None,
+        shown: bool = True,
+        queryable: bool = True,
+        nullable: bool = True,
     ) -> None:
-        super().__init__(attribute=column, metadata={"description": description})
+        super().__init__(attribute=column, allow_none=nullable, metadata={"description": description})
         self.shown = shown
         self.queryable = queryable
 

@@ -10,6 +10,7 @@ from service.recordings.delivery import Store
 from service.schemas.resource import Resource
 from service.selection import Caller
 from service.settings import Settings
+from service.web.pages import Pages
 from service.web.routes import Route
 
 SETTINGS = web.AppKey("settings", Settings)
@@ -17,6 +18,7 @@ TOKENS = web.AppKey("tokens", Tokens)
 READER = web.AppKey("reader", Reader)
 RECORDINGS = web.AppKey("recordings", Store)
 RESOURCES = web.AppKey("resources", Mapping[str, Resource])
+PAGES = web.AppKey("pages", Pages)
 
 REQUEST_ID = web.RequestKey("request_id", str)
 STARTED = web.RequestKey("started", float)  # Seconds of the monotonic clock.

@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-PARTS = sorted([*(ROOT / "sql").rglob("*.sql"), ROOT / "config" / "default.toml"])
+DATA = (ROOT / "config" / "default.toml", *(ROOT / "config" / "docs").iterdir())
+PARTS = sorted([*(ROOT / "sql").rglob("*.sql"), *DATA])
 
 
 def setup(section: str) -> dict[str, str]:

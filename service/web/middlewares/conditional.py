@@ -6,6 +6,7 @@ import re
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+KEPT = ("vary", "content-security-policy")  # What a 304 says again.
 REVALIDATE = "max-age=0, private, must-revalidate"
 ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
 
@@ -17,8 +18,8 @@ async def conditional(request: web.Request, handler: Handler) -> web.StreamRespo
         return response
     tag = hashlib.sha256(response.body).hexdigest()[:32]
     if _has(request, tag):
-        vary = response.headers["vary"]
-        response = web.Response(status=304, headers={"vary": vary})
+        kept = {name: response.headers[name] for name in KEPT if name in response.headers}
+        response = web.Response(status=304, headers=kept)
     response.headers["etag"] = f'W/"{tag}"'
     response.headers["cache-control"] = REVALIDATE
     return response

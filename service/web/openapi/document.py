@@ -1,0 +1,69 @@
+"""The whole document, as plain values."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from service.files import DOCS
+from service.schemas.base import PREFIX
+from service.schemas.resource import Resource
+from service.web.middlewares.authenticate import COOKIE
+from service.web.openapi import operations, parameters, responses, schemas
+from service.web.openapi.operations import Operation
+
+SECURITY_SCHEMES = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token in `Authorization`, with or without the word `Bearer`.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "A token in a cookie, which the answer renews.",
+    },
+}
+
+
+def document(resources: Mapping[str, Resource], recordings: str) -> dict[str, Any]:
+    """OpenAPI 3.1 for resources as they are configured, with recordings as mp3 or wav."""
+    described = [*operations.files()]
+    for resource in resources.values():
+        described += operations.of(resource, recordings)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Calls and accounts",
+            "version": version("cdr-api"),
+            "summary": 'The CDR part of the "customer v1" JSON:API.',
+            "description": (DOCS / "description.md").read_text(encoding="utf-8"),
+        },
+        "servers": [{"url": PREFIX}],
+        "security": [{name: []} for name in SECURITY_SCHEMES],
+        "tags": [{"name": r.type, "description": r.schema.__doc__} for r in resources.values()],
+        "paths": {operation.path: _path(operation) for operation in described},
+        "components": {
+            "schemas": schemas.components(resources),
+            "parameters": parameters.COMMON,
+            "headers": responses.HEADERS,
+            "responses": responses.COMMON,
+            "securitySchemes": SECURITY_SCHEMES,
+        },
+    }
+
+
+def _path(operation: Operation) -> dict[str, Any]:
+    """GET and HEAD take the same, and answer the same but for the body."""
+    answers = dict(sorted(operation.answers.items()))
+    return {
+        "parameters": operation.parameters,
+        "get": _verb(operation, operation.id, operation.summary, answers),
+        "head": _verb(operation, f"{operation.id}Head", "The headers alone", responses.without_content(answers)),
+    }
+
+
+def _verb(operation: Operation, name: str, summary: str, answers: dict[str, Any]) -> dict[str, Any]:
+    public: dict[str, Any] = {"security": []} if operation.public else {}
+    return {"operationId": name, "summary": summary, "tags": [operation.tag], **public, "responses": answers}

@@ -1,0 +1,92 @@
+"""Examples: answers that were recorded, in a file, and refusals, made in the way that the service makes them."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, TypeAlias
+
+from service import errors
+from service.errors import Refused
+from service.files import DOCS
+from service.jsonapi import document
+from service.jsonapi.params import MOST_PER_PAGE
+from service.schemas.base import dasherize
+from service.schemas.fields import Integer
+from service.schemas.resource import Resource
+
+Example = dict[str, Any]
+Table: TypeAlias = Mapping[str, tuple[str, Callable[[Resource], Refused]]]
+
+# Mistakes in a query by a name for each: the query, and what a resource answers to it.
+RECORD: Table = {
+    "broken-escape": ("sort=%", lambda _: errors.bad_request("The query string has a broken percent-encoding.")),
+    "unknown-type": ("fields[nosuch]=id", lambda _: errors.unknown_resource_type("nosuch")),
+    "unknown-field": ("fields[accounts]=nosuch", lambda _: errors.invalid_field("nosuch", "accounts")),
+    "fields-without-type": ("fields=id", lambda _: errors.fields_without_type()),
+    "unknown-relationship": ("include=nosuch", lambda resource: errors.invalid_include("nosuch", resource.type)),
+    "unknown-filter": ("filter[nosuch_eq]=1", lambda _: errors.filter_not_allowed("nosuch_eq")),
+    "filter-without-name": ("filter=1", lambda _: errors.invalid_filter_syntax("1")),
+}
+PAGE: Table = {
+    "unknown-sort-key": ("sort=nosuch", lambda resource: errors.invalid_sort("nosuch", resource.type)),
+    "page-number": ("page[number]=0", lambda _: errors.invalid_page(0, "number")),
+    "page-size": ("page[size]=0", lambda _: errors.invalid_page(0, "size")),
+    "page-too-large": ("page[size]=1001", lambda _: errors.page_too_large(MOST_PER_PAGE)),
+}
+VALUE: Table = {
+    "unreadable-value": ("filter[id]=x", lambda _: errors.invalid_filter_value("x", "id")),
+    "value-with-members": ("filter[id][a]=1", lambda _: errors.invalid_filter_syntax("id")),
+}
+UNKNOWN_UUID = "00000000-0000-0000-0000-000000000000"
+
+
+def recorded(operation: str, resources: Mapping[str, Resource]) -> dict[str, Example]:
+    """What an operation answered, less what is hidden here; nothing where that has not been recorded."""
+    found = _recordings().get(operation)
+    if found is None:
+        return {}
+    return {"recorded": {"summary": f"GET {found['path']}", "value": _visible(found["body"], resources)}}
+
+
+def refused(refusal: Refused, summary: str) -> dict[str, Example]:
+    """An error document as it is sent."""
+    return {"refused": {"summary": summary, "value": json.loads(document.errors(refusal.problems))}}
+
+
+def bad_queries(resource: Resource, table: Table) -> dict[str, Example]:
+    """What is answered to the queries of a table."""
+    return {name: refused(refusal(resource), f"?{query}")["refused"] for name, (query, refusal) in table.items()}
+
+
+def bad_identifier(resource: Resource) -> dict[str, Example]:
+    """What is answered to an id that is none; a UUID that is none is an unknown path."""
+    if not isinstance(resource.schema.fields["id"], Integer):
+        return {}
+    return {"bad-id": refused(errors.invalid_id("x"), f"/{resource.type}/x")["refused"]}
+
+
+def missing(resource: Resource) -> dict[str, Example]:
+    """What is answered to an id that the caller does not have."""
+    identifier = "-1" if isinstance(resource.schema.fields["id"], Integer) else UNKNOWN_UUID
+    return refused(errors.record_not_found(identifier), f"/{resource.type}/{identifier}")
+
+
+@cache
+def _recordings() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((DOCS / "examples.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _visible(node: Any, resources: Mapping[str, Resource]) -> Any:
+    """A document without what records of its types do not show."""
+    if isinstance(node, list):
+        return [_visible(item, resources) for item in node]
+    if not isinstance(node, dict):
+        return node
+    resource = resources.get(str(node.get("type")))
+    hidden = {dasherize(name) for name in resource.hidden} if resource else set()
+    kept = {name: _visible(value, resources) for name, value in node.items()}
+    for part in ("attributes", "relationships"):
+        if part in kept:
+            kept[part] = {name: value for name, value in kept[part].items() if name not in hidden}
+    return {name: value for name, value in kept.items() if value or name not in ("attributes", "relationships")}

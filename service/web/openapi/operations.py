@@ -1,0 +1,144 @@
+"""What can be asked: each path with its parameters and its answers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from service.jsonapi.accept import SIMPLE_TYPES
+from service.schemas.resource import Resource
+from service.web.openapi import examples, parameters, responses
+from service.web.openapi.parameters import Parameter
+from service.web.openapi.responses import Responses
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A path below the common prefix, read by GET and HEAD."""
+
+    path: str
+    id: str
+    summary: str
+    tag: str
+    parameters: Sequence[Parameter]
+    answers: Responses
+    public: bool = False
+
+
+def of(resource: Resource, recordings: str) -> Iterator[Operation]:
+    """All operations of a resource."""
+    yield _list(resource)
+    yield _one(resource)
+    for name in resource.relationships:
+        yield _related(resource, name)
+        yield _linkage(resource, name)
+        yield _recording(resource, recordings)
+
+
+def files() -> Iterator[Operation]:
+    """What describes the rest, for everybody."""
+    for path, name, summary, media_type in (
+        ("/openapi.json", "getOpenapi", "This description", "application/json"),
+        ("/docs", "getDocs", "A page to read it and to try requests on", "text/html"),
+    ):
+        answers = responses.file(summary, media_type)
+        yield Operation(path, name, summary, "documentation", parameters.SEEN, answers, public=True)
+
+
+def _list(resource: Resource) -> Operation:
+    name = f"list{_camel(resource.type)}"
+    bad = {**examples.RECORD, **examples.PAGE, **examples.VALUE}
+    answers = {
+        "200": responses.answer("A page.", f"{resource.type}-page", examples.recorded(name, resource.registry)),
+        "400": responses.refusal("The query has mistakes.", examples.bad_queries(resource, bad)),
+        **responses.document(),
+    }
+    window = ", by default those of the last 24 hours" if resource.meta.window else ""
+    return Operation(
+        f"/{resource.type}",
+        name,
+        f"A page of {resource.type}{window}",
+        resource.type,
+        parameters.listing(resource),
+        answers,
+    )
+
+
+def _one(resource: Resource) -> Operation:
+    name = f"get{_camel(resource.singular)}"
+    answers = {
+        "200": responses.answer("The record.", f"{resource.type}-document", examples.recorded(name, resource.registry)),
+        "400": _bad(resource, resource, examples.RECORD),
+        "404": _missing(resource),
+        **responses.document(),
+    }
+    taken = [parameters.identifier(resource), *parameters.record(resource)]
+    return Operation(f"/{resource.type}/{{id}}", name, f"One of {resource.type}", resource.type, taken, answers)
+
+
+def _related(resource: Resource, relationship: str) -> Operation:
+    name = f"get{_camel(resource.singular)}{_camel(relationship)}"
+    target = resource.registry[resource.relationships[relationship].type_]
+    answers = {
+        "200": responses.answer("It, or null.", f"{target.type}-or-null", examples.recorded(name, resource.registry)),
+        "400": _bad(resource, target, {**examples.RECORD, **examples.PAGE}),
+        "404": _missing(resource),
+        **responses.document(),
+    }
+    return Operation(
+        f"/{resource.type}/{{id}}/{relationship}",
+        name,
+        resource.relationships[relationship].metadata["description"],
+        resource.type,
+        [parameters.identifier(resource), *parameters.related(target)],
+        answers,
+    )
+
+
+def _linkage(resource: Resource, relationship: str) -> Operation:
+    name = f"get{_camel(resource.singular)}{_camel(relationship)}Linkage"
+    recorded = examples.recorded(name, resource.registry)
+    answers = {
+        "200": responses.answer("Type and id, or null.", f"{resource.type}-linkage", recorded),
+        "400": _bad(resource, resource, {}),
+        "404": _missing(resource),
+        **responses.document(),
+    }
+    path = f"/{resource.type}/{{id}}/relationships/{relationship}"
+    taken = [parameters.identifier(resource), *parameters.SEEN]
+    return Operation(path, name, f"Which record the {relationship} is", resource.type, taken, answers)
+
+
+def _recording(resource: Resource, format_: str) -> Operation:
+    missing = _missing(resource)
+    missing["description"] += " The body is empty where there is no recording, or none that the caller may hear."
+    missing["headers"]["vary"] = {**responses.HEADERS["vary"], "required": False}
+    missing["content"] |= {media_type: {} for media_type in ("text/html", *SIMPLE_TYPES[1:])}
+    answers = {
+        **responses.recording(format_),
+        "400": _bad(resource, resource, {}),
+        "404": missing,
+        **responses.shared("401", "429", *responses.FAILURES),
+    }
+    return Operation(
+        f"/{resource.type}/{{id}}/rec",
+        f"get{_camel(resource.singular)}Recording",
+        "The recording of the call, whatever Accept says",
+        resource.type,
+        [parameters.identifier(resource), *parameters.SEEN[1:]],
+        answers,
+    )
+
+
+def _bad(resource: Resource, asked: Resource, table: examples.Table) -> responses.Response:
+    """What is wrong with the id, or with a query that is read as one for `asked`."""
+    return responses.refusal(
+        "The id or the query has mistakes.",
+        {**examples.bad_identifier(resource), **examples.bad_queries(asked, table)},
+    )
+
+
+def _missing(resource: Resource) -> responses.Response:
+    return responses.refusal("There is no such record that the caller may see.", examples.missing(resource))
+
+
+def _camel(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("-"))

@@ -1,0 +1,112 @@
+"""The parameters of requests, in the path, the query and the header."""
+
+from typing import Any
+
+from service.jsonapi.params import MOST_PER_PAGE
+from service.schemas.base import dasherize
+from service.schemas.fields import Integer
+from service.schemas.resource import FilterRule, Resource
+from service.selection import Page
+from service.web.openapi import schemas
+
+Parameter = dict[str, Any]
+
+MEANINGS = {
+    "eq": "Equal to the value.",
+    "not_eq": "Not equal to the value; records without one are left out.",
+    "gt": "Greater than the value.",
+    "gteq": "Greater than the value, or equal.",
+    "lt": "Less than the value.",
+    "lteq": "Less than the value, or equal.",
+    "in": "One of the values.",
+    "not_in": "None of the values; records without one are left out.",
+    "cont": "Contains the text, in any case of letters.",
+    "start": "Begins with the text, in any case of letters.",
+    "end": "Ends with the text, in any case of letters.",
+    "cont_any": "Contains one of the texts, in any case of letters.",
+}
+
+COMMON: dict[str, Parameter] = {
+    name: {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+    for name, description in (
+        ("If-None-Match", "Entity tags of what the client has already, or `*`."),
+        ("X-Request-Id", "A name for the request, which its answer and the log repeat."),
+    )
+}
+SEEN: list[Parameter] = [{"$ref": f"#/components/parameters/{name}"} for name in COMMON]
+
+
+def identifier(resource: Resource) -> Parameter:
+    """The id in a path."""
+    field = resource.schema.fields["id"]
+    schema = {"type": "integer"} if isinstance(field, Integer) else {"type": "string", "format": "uuid"}
+    return {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": field.metadata["description"],
+        "schema": schema,
+    }
+
+
+def listing(resource: Resource) -> list[Parameter]:
+    """What a list takes. Whatever else lists learn to take belongs here."""
+    filters = (_filter(rule) for rule in resource.filters.values())
+    return [*_pages(), _sort(resource), *record(resource), *filters]
+
+
+def record(resource: Resource) -> list[Parameter]:
+    """What a single record takes: which members are shown."""
+    targets = [resource.registry[field.type_] for field in resource.relationships.values()]
+    fieldsets = [_fieldset(shown) for shown in (resource, *targets)]
+    return [*fieldsets, *([_include(resource)] if targets else []), *SEEN]
+
+
+def related(resource: Resource) -> list[Parameter]:
+    """What asking for a related record of the resource takes."""
+    return [_fieldset(resource), *SEEN]
+
+
+def _query(name: str, description: str, schema: dict[str, Any]) -> Parameter:
+    """Lists are separated by commas."""
+    separated = {"style": "form", "explode": False} if schema.get("type") == "array" else {}
+    return {"name": name, "in": "query", "description": description, **separated, "schema": schema}
+
+
+def _pages() -> list[Parameter]:
+    size = {"type": "integer", "minimum": 1, "maximum": MOST_PER_PAGE, "default": Page().size}
+    return [
+        _query(
+            "page[number]",
+            "Which page; fewer than 2^63 records may come before it.",
+            {"type": "integer", "minimum": 1, "default": Page().number},
+        ),
+        _query("page[size]", "How many records a page holds.", size),
+    ]
+
+
+def _sort(resource: Resource) -> Parameter:
+    keys = [f"{sign}{name}" for name in resource.sort_keys for sign in ("", "-")]
+    standard = resource.meta.default_sort
+    text = f"The order; `-` is descending. Without it, `{standard}`. Ties are ordered by `id`."
+    return _query("sort", text, {"type": "array", "items": {"type": "string", "enum": keys}})
+
+
+def _fieldset(resource: Resource) -> Parameter:
+    text = f"Only these attributes and relationships of {resource.type}, in this order."
+    items = {"type": "string", "enum": list(resource.field_names)}
+    return _query(f"fields[{resource.type}]", text, {"type": "array", "minItems": 1, "items": items})
+
+
+def _include(resource: Resource) -> Parameter:
+    items = {"type": "string", "enum": [dasherize(name) for name in resource.relationships]}
+    return _query("include", "Adds what the records point to as `included`.", {"type": "array", "items": items})
+
+
+def _filter(rule: FilterRule) -> Parameter:
+    text = f"{rule.field.metadata['description']} {MEANINGS[rule.operator]}"
+    schema = schemas.of(rule.field, schemas.READ)
+    if rule.takes_list:
+        items = schemas.of(rule.field, {**schemas.READ, **schemas.ELEMENTS})
+        schema = {"type": "array", "items": items, **({} if rule.bare else {"minItems": 1})}
+    return _query(f"filter[{rule.name}]", text, schema)

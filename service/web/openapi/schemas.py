@@ -1,0 +1,162 @@
+"""The JSON Schemas of what is answered, and of the values that filters take."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from service.jsonapi.names import WHITE_SPACE
+from service.schemas import fields
+from service.schemas.base import dasherize
+from service.schemas.fields import Attribute
+from service.schemas.resource import Resource
+
+Schema = dict[str, Any]
+
+BLANK = "".join(f"\\u{ord(character):04x}" for character in WHITE_SPACE)
+LINE = r'("([^"]|"")*"|[^",\r\n]*)'
+DAY = r"[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+CLOCK = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?"
+CLOCK_OF_OFFSET = r"([01]\d|2[0-3]):?[0-5]\d"
+
+# How values are shown, by the type of the attribute.
+SHOWN: Mapping[type, Schema] = {
+    fields.Integer: {"type": "integer"},
+    fields.Identifier: {"type": "string", "pattern": r"^-?\d+$"},
+    fields.Decimal: {"type": "string", "format": "decimal", "pattern": r"^-?\d+\.\d+$"},
+    fields.Boolean: {"type": "boolean"},
+    fields.String: {"type": "string"},
+    fields.Timestamp: {"type": "string", "format": "date-time"},
+    fields.Inet: {"type": "string", "format": "inet"},
+    fields.Uuid: {"type": "string", "format": "uuid"},
+}
+
+# How values are read in filters; the larger ones are components of the document, by name.
+READ: Mapping[type, Schema] = {
+    fields.Integer: {"type": "integer"},
+    fields.Decimal: {"$ref": "#/components/schemas/decimal"},
+    fields.Boolean: {"type": "boolean"},
+    fields.String: {"$ref": "#/components/schemas/text"},
+    fields.Timestamp: {"$ref": "#/components/schemas/time"},
+    fields.Inet: {"$ref": "#/components/schemas/address"},
+    fields.Uuid: {"$ref": "#/components/schemas/uuid"},
+}
+# An element of a list of texts may hold anything, because what cannot be taken apart is taken as it is.
+ELEMENTS: Mapping[type, Schema] = {fields.String: {"type": "string", "pattern": r"^[^\u0000]*$"}}
+
+VALUES: Mapping[str, Schema] = {
+    "decimal": {
+        "type": "string",
+        "format": "decimal",
+        "pattern": r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?$",
+        "description": "A decimal number; an exponent, `NaN` and `Infinity` are understood too.",
+    },
+    "text": {
+        "type": "string",
+        "minLength": 1,
+        "allOf": [
+            {"pattern": r"^[^\u0000]*$"},
+            {"pattern": f"[^{BLANK}]"},
+            {"not": {"pattern": f"^({LINE},)+{LINE}($|[\\r\\n])|^[\\r\\n]"}},
+        ],
+        "description": "Text; what holds a comma is put in double quotes, and a double quote in it is doubled.",
+    },
+    "time": {
+        "type": "string",
+        "format": "moment",
+        "pattern": f"^{DAY}([ T]{CLOCK}(Z|[+ -]{CLOCK_OF_OFFSET})?)?$",
+        "description": "ISO 8601: a date, or a date and a time, by default in the service's time zone.",
+    },
+    "address": {
+        "type": "string",
+        "format": "inet",
+        "pattern": r"^[0-9A-Fa-f.:]+(/\d{1,3})?$",
+        "description": "An IPv4 or IPv6 address, or a network with its mask.",
+    },
+    "uuid": {"type": "string", "format": "uuid"},
+}
+
+
+def of(attribute: Attribute, table: Mapping[type, Schema]) -> Schema:
+    """What a table says of an attribute's type, or of the nearest type above it."""
+    return next(table[type_] for type_ in type(attribute).__mro__ if type_ in table)
+
+
+def components(resources: Mapping[str, Resource]) -> dict[str, Schema]:
+    """All schemas by name."""
+    found: dict[str, Schema] = {**VALUES, "errors": ERRORS}
+    for resource in resources.values():
+        found |= _resource(resource)
+        if resource.relationships:
+            found[f"{resource.type}-linkage"] = _linkage(resource)
+    return found
+
+
+def _resource(resource: Resource) -> dict[str, Schema]:
+    reference = {"$ref": f"#/components/schemas/{resource.type}"}
+    members: dict[str, Schema] = {"data": reference}
+    page: dict[str, Schema] = {"data": {"type": "array", "items": reference}}
+    if resource.relationships:
+        accounts = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/accounts"}}
+        members["included"] = page["included"] = accounts
+    page["meta"] = _closed({"total-count": {"type": "integer", "minimum": 0}})
+    page["links"] = _closed(dict.fromkeys(("first", "prev", "next", "last"), URL), "first", "last")
+    return {
+        resource.type: _record(resource),
+        f"{resource.type}-document": _closed(members, "data"),
+        f"{resource.type}-page": _closed(page, "data", "meta", "links"),
+        f"{resource.type}-or-null": _closed({"data": {"anyOf": [reference, {"type": "null"}]}}),
+    }
+
+
+def _record(resource: Resource) -> Schema:
+    """A resource object; only id, type and links are always there, because a fieldset may leave out the rest."""
+    shown = {dasherize(name): _shown(field) for name, field in resource.attributes.items() if _visible(resource, name)}
+    members = {
+        "id": of(resource.schema.fields["id"], SHOWN),
+        "type": {"const": resource.type},
+        "links": _closed({"self": URL}),
+        "attributes": {**_closed(shown), "required": [], "minProperties": 1},
+    }
+    relationships = {name: _relationship() for name in resource.relationships if _visible(resource, name)}
+    if relationships:
+        members["relationships"] = _closed(relationships)
+    return {**_closed(members, "id", "type", "links"), "description": resource.schema.__doc__}
+
+
+def _visible(resource: Resource, name: str) -> bool:
+    return name not in resource.hidden
+
+
+def _shown(attribute: Attribute) -> Schema:
+    schema = {**of(attribute, SHOWN), "description": attribute.metadata["description"]}
+    return {**schema, "type": [schema["type"], "null"]} if attribute.allow_none else schema
+
+
+def _relationship() -> Schema:
+    return _closed({"links": _closed({"self": URL, "related": URL}), "data": IDENTIFIER}, "links")
+
+
+def _linkage(resource: Resource) -> Schema:
+    return _closed({"data": IDENTIFIER, "links": _closed({"self": URL, "related": URL})})
+
+
+def _closed(members: dict[str, Schema], *required: str) -> Schema:
+    """An object of just these members; all are required where none is named."""
+    names = list(required or members)
+    return {"type": "object", "required": names, "additionalProperties": False, "properties": members}
+
+
+URL: Schema = {"type": "string", "format": "uri"}
+IDENTIFIER: Schema = {
+    **_closed({"type": {"const": "accounts"}, "id": {"type": "string", "format": "uuid"}}),
+    "type": ["object", "null"],
+}
+TEXT: Schema = {"type": "string"}
+ERRORS: Schema = _closed(
+    {
+        "errors": {
+            "type": "array",
+            "minItems": 1,
+            "items": _closed({"title": TEXT, "detail": TEXT, "code": TEXT, "status": TEXT}),
+        }
+    }
+)

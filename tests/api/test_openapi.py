@@ -1,0 +1,265 @@
+"""The description of the API: valid, complete, and true of what is answered."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC
+from functools import cache
+from typing import Any
+
+import psycopg2
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from service.files import DOCS
+from service.schemas.base import PREFIX
+from service.schemas.resource import configured as resources
+from service.web import openapi
+from tests.conftest import GOLDEN, Answer, Api, Data, Databases, Serve
+from tests.example_data import ACCOUNTS, CUSTOMER, fill
+
+SPECIFICATION = openapi.document(resources(UTC, {}), "mp3")
+RECORDED = DOCS / "examples.json"
+EXAMPLES = json.loads(RECORDED.read_text())
+OPERATIONS = {
+    operation["operationId"]: (path, verb, operation)
+    for path, item in SPECIFICATION["paths"].items()
+    for verb, operation in item.items()
+    if verb in ("get", "head")
+}
+MEDIA_TYPE = "application/vnd.api+json"
+
+
+@pytest.fixture(scope="module")
+def filled(postgres: Databases, prepared: str) -> Iterator[Data]:
+    """Only read, so all tests share it."""
+    data = fill(postgres, prepared)
+    yield data
+    postgres.drop(data.name)
+
+
+@pytest.fixture
+async def shown(serve: Serve, filled: Data) -> Api:
+    """The service on the rows of the examples."""
+    return await serve(filled.dsn)
+
+
+def resolved(node: Any) -> Any:
+    """What a reference points to."""
+    while "$ref" in node:
+        found: Any = SPECIFICATION
+        for name in node["$ref"].removeprefix("#/").split("/"):
+            found = found[name]
+        node = found
+    return node
+
+
+def valid(instance: Any, schema: Any) -> None:
+    """Whether it fits a schema of the specification, formats included."""
+    rooted = {**schema, "components": SPECIFICATION["components"]}
+    OAS31Validator(rooted, format_checker=OAS31Validator.FORMAT_CHECKER).validate(instance)
+
+
+def described(operation: str, answer: Answer) -> None:
+    """Whether the answer is as the specification says: the status, each header, and the body."""
+    response = resolved(OPERATIONS[operation][2]["responses"][str(answer.status)])
+    known = {name: resolved(header) for name, header in response["headers"].items()}
+    for name, header in known.items():
+        assert name in answer.headers or not header["required"], name
+        if name in answer.headers:
+            valid(answer.headers[name], header["schema"])
+    assert {name.lower() for name in answer.headers} <= {*known, "content-type", "content-length", "date"}
+    if "content" in response and OPERATIONS[operation][1] == "get":
+        content = response["content"][answer.headers["content-type"].partition(";")[0]]
+        if "schema" in content:
+            valid(json.loads(answer.body), content["schema"])
+    else:
+        assert answer.body == b""
+
+
+def bad_requests() -> Iterator[Any]:
+    """Each refusal of an operation that is made by its path and query alone."""
+    for name, (path, verb, operation) in OPERATIONS.items():
+        for status, response in operation["responses"].items():
+            if verb == "get" and status in ("400", "404") and "$ref" not in response:
+                for label, example in response["content"][MEDIA_TYPE]["examples"].items():
+                    yield pytest.param(name, path, status, example, id=f"{name}-{label}")
+
+
+def test_it_is_openapi_3_1() -> None:
+    OpenAPIV31SpecValidator(SPECIFICATION).validate()
+
+
+def test_every_example_fits_its_schema() -> None:
+    found = [
+        (example["value"], content["schema"])
+        for _, _, operation in OPERATIONS.values()
+        for response in map(resolved, operation["responses"].values())
+        for content in response.get("content", {}).values()
+        for example in content.get("examples", {}).values()
+    ]
+    assert len(found) > 100
+    for value, schema in found:
+        valid(value, schema)
+
+
+@pytest.mark.parametrize("type_", ["incoming-cdrs", "cdrs", "accounts"])
+def test_every_filter_is_a_parameter(type_: str) -> None:
+    names = [parameter.get("name", "") for parameter in SPECIFICATION["paths"][f"/{type_}"]["parameters"]]
+    filters = [name.removeprefix("filter[").removesuffix("]") for name in names if name.startswith("filter[")]
+    assert filters == list(resources(UTC, {})[type_].filters)
+
+
+@pytest.mark.parametrize("type_", ["incoming-cdrs", "cdrs", "accounts"])
+def test_every_column_is_described_as_null_where_it_may_be(type_: str) -> None:
+    resource = resources(UTC, {})[type_]
+    shown = SPECIFICATION["components"]["schemas"][type_]["properties"]["attributes"]["properties"]
+    assert [name for name, schema in shown.items() if "null" not in schema["type"]] == [
+        name.replace("_", "-") for name, field in resource.attributes.items() if not field.allow_none
+    ]
+    assert list(shown) == [name.replace("_", "-") for name in resource.attributes]
+
+
+@pytest.mark.parametrize("operation", EXAMPLES)
+async def test_a_recorded_example_is_what_is_answered(shown: Api, operation: str) -> None:
+    """With RECORD_EXAMPLES set, it is recorded anew instead."""
+    answer = await shown.get(EXAMPLES[operation]["path"], CUSTOMER)
+    if os.environ.get("RECORD_EXAMPLES"):
+        EXAMPLES[operation]["body"] = answer.json
+        RECORDED.write_text(json.dumps(EXAMPLES, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert answer.json == EXAMPLES[operation]["body"]
+    described(operation, answer)
+    (example,) = OPERATIONS[operation][2]["responses"]["200"]["content"][MEDIA_TYPE]["examples"].values()
+    assert answer.json == example["value"] or os.environ.get("RECORD_EXAMPLES")
+
+
+def test_every_document_has_a_recorded_example() -> None:
+    documents = {
+        name
+        for name, (_, verb, operation) in OPERATIONS.items()
+        if verb == "get" and MEDIA_TYPE in operation["responses"]["200"]["content"]
+    }
+    assert documents == set(EXAMPLES)
+
+
+@pytest.mark.parametrize(("name", "path", "status", "example"), list(bad_requests()))
+async def test_a_refusal_is_what_is_answered(shown: Api, name: str, path: str, status: str, example: Any) -> None:
+    summary = example["summary"]
+    identifier = ACCOUNTS[101] if path.startswith("/accounts") else "902"
+    target = f"{path.format(id=identifier)}{summary}"
+    if summary.startswith("/"):
+        target = path.replace(path[: path.find("}") + 1], summary)
+    answer = await shown.get(target.removeprefix("/"), CUSTOMER)
+    assert (str(answer.status), answer.json) == (status, example["value"])
+    described(name, answer)
+
+
+def test_every_document_that_the_reference_answered_fits_its_schema() -> None:
+    """The recorded corpus, which the service answers with the same bytes."""
+    patterns = {
+        name: re.compile(PREFIX + path.replace("{id}", "[^/]+"))
+        for name, (path, verb, _) in OPERATIONS.items()
+        if verb == "get"
+    }
+    fitting = 0
+    for line in (GOLDEN / "golden_dev.jsonl").read_text(encoding="utf-8").strip().split("\n"):
+        pair = json.loads(line)
+        path = pair["path"].partition("?")[0]
+        name = next((name for name, pattern in patterns.items() if pattern.fullmatch(path)), None)
+        if name and pair["method"] == "GET" and pair.get("body"):
+            validator(name, str(pair["status"])).validate(json.loads(pair["body"]))
+            fitting += 1
+    assert fitting > 1500
+
+
+@cache
+def validator(operation: str, status: str) -> OAS31Validator:
+    content = resolved(OPERATIONS[operation][2]["responses"][status])["content"][MEDIA_TYPE]
+    rooted = {**content["schema"], "components": SPECIFICATION["components"]}
+    return OAS31Validator(rooted, format_checker=OAS31Validator.FORMAT_CHECKER)
+
+
+PATHS = {
+    name: path.format(id=ACCOUNTS[101] if path.startswith("/accounts") else "902").removeprefix("/")
+    for name, (path, _, _) in OPERATIONS.items()
+}
+METHODS = {name: verb.upper() for name, (_, verb, _) in OPERATIONS.items()}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_every_operation_answers_as_described(shown: Api, name: str) -> None:
+    answer = await shown.get(PATHS[name], CUSTOMER, method=METHODS[name])
+    assert answer.status == 200
+    described(name, answer)
+    if "etag" in answer.headers:
+        known = {"If-None-Match": answer.headers["etag"]}
+        again = await shown.get(PATHS[name], CUSTOMER, method=METHODS[name], headers=known)
+        assert again.status == 304
+        described(name, again)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_only_what_describes_the_rest_is_open_to_everybody(shown: Api, name: str) -> None:
+    answer = await shown.get(PATHS[name], method=METHODS[name], headers={"Authorization": "x"})
+    assert answer.status == (200 if OPERATIONS[name][2].get("security") == [] else 401)
+    described(name, answer)
+
+
+async def test_a_renewed_cookie_is_described(shown: Api) -> None:
+    cookie = f"_yeti_customer_v1_session={shown.tokens.issue(CUSTOMER)}"
+    answer = await shown.get("cdrs/902", headers={"Cookie": cookie})
+    assert "set-cookie" in answer.headers
+    described("getCdr", answer)
+
+
+def example(status: str) -> Any:
+    """The one example of a response that all operations share."""
+    (only,) = SPECIFICATION["components"]["responses"][status]["content"][MEDIA_TYPE]["examples"].values()
+    return only["value"]
+
+
+def same(answer: Answer, status: int) -> None:
+    assert (answer.status, answer.json) == (status, example(str(status)))
+    described("listCdrs", answer)
+
+
+async def test_the_shared_refusals_are_what_is_answered(shown: Api) -> None:
+    same(await shown.get("cdrs"), 401)
+    same(await shown.get("cdrs", CUSTOMER, headers={"Accept": "text/html"}), 406)
+    missing = await shown.get("docs/nosuch", CUSTOMER)
+    assert (missing.status, missing.json) == (404, example("404"))
+    described("getDocs", missing)
+
+
+async def test_a_database_that_does_not_answer_is_as_described(serve: Serve) -> None:
+    api = await serve("host=127.0.0.1 port=1", LOG__LEVEL="error")
+    same(await api.get("cdrs", CUSTOMER), 503)
+
+
+async def test_a_query_that_takes_too_long_is_as_described(serve: Serve, data: Data) -> None:
+    data.customer(CUSTOMER)
+    api = await serve(data.dsn, DATABASES__STATEMENT_TIMEOUT="0.2")
+    with closing(psycopg2.connect(data.dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE cdr.cdr")
+        same(await api.get("cdrs", CUSTOMER), 504)
+
+
+async def test_an_unexpected_failure_is_as_described(serve: Serve, data: Data) -> None:
+    data.customer(CUSTOMER)
+    data.execute("ALTER TABLE cdr.cdr RENAME COLUMN local_tag TO tag")
+    api = await serve(data.dsn)
+    same(await api.get("cdrs", CUSTOMER), 500)
+
+
+async def test_what_is_hidden_is_not_described(serve: Serve, filled: Data) -> None:
+    api = await serve(filled.dsn, RESOURCES__OUTGOING_CDR_HIDE_FIELDS='["src_name_in", "account"]')
+    specification = (await api.get("openapi.json")).json
+    members = specification["components"]["schemas"]["cdrs"]["properties"]
+    assert "src-name-in" not in members["attributes"]["properties"]
+    assert "relationships" not in members
+    content = specification["paths"]["/cdrs/{id}"]["get"]["responses"]["200"]["content"]
+    answer = await api.get("cdrs/902", CUSTOMER)
+    assert content[MEDIA_TYPE]["examples"]["recorded"]["value"] == answer.json
