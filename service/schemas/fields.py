@@ -44,7 +44,6 @@ class Attribute(fields.Field):
     """
 
     operators: ClassVar[tuple[str, ...]] = ()
-    verbatim: ClassVar[bool] = False  # Whether the value from the database is the value in JSON.
 
     def __init__(
         self,
@@ -72,7 +71,6 @@ class Integer(Attribute):
     """A JSON number from int2, int4 or int8; numbers beyond the column's range compare as what they are."""
 
     operators = COMPARISONS
-    verbatim = True
 
     def _deserialize(self, value: str, *_: Any, **__: Any) -> int:
         text = value.strip(ASCII_SPACE)
@@ -85,8 +83,6 @@ class Integer(Attribute):
 
 class Identifier(Integer):
     """The integer id of a record: text in JSON."""
-
-    verbatim = False
 
     def _serialize(self, value: int | None, *_: Any, **__: Any) -> str | None:
         return None if value is None else str(value)
@@ -119,7 +115,6 @@ class Boolean(Attribute):
     """True or false."""
 
     operators = ("eq", "not_eq")
-    verbatim = True
     words: ClassVar[dict[str, bool]] = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
     def _deserialize(self, value: str, *_: Any, **__: Any) -> bool:
@@ -133,7 +128,6 @@ class String(Attribute):
     """Text, compared case-sensitively by eq and in, case-insensitively by the partial matches."""
 
     operators = MATCHES
-    verbatim = True
 
     def _deserialize(self, value: str, *_: Any, **__: Any) -> str:
         if "\0" in value:  # PostgreSQL's text cannot hold it.
@@ -146,16 +140,19 @@ class Timestamp(Attribute):
 
     operators = COMPARISONS
 
-    @property
-    def _zone(self) -> tzinfo:
-        zone: tzinfo = self.parent.time_zone  # type: ignore[union-attr] # fields belong to a ResourceSchema
-        return zone
+    _zone: tzinfo = UTC
+
+    def _bind_to_schema(self, field_name: str, parent: Any) -> None:
+        super()._bind_to_schema(field_name, parent)
+        self._zone = parent.time_zone
 
     def _serialize(self, value: str | None, *_: Any, **__: Any) -> str | None:
-        if value is None or value.endswith(("infinity", "BC")):
+        if value is None or value[-1] in "yC":  # infinity, BC
             return None
         if value[-3:] != "+00" or self._zone is not UTC:
             return self._localised(value)
+        if len(value) > 25:  # Three digits or more after the point.
+            return f"{value[:10]}T{value[11:23]}Z"
         return f"{value[:10]}T{value[11:19]}.{(value[20:-3] + '000')[:3]}Z"
 
     def _localised(self, value: str) -> str:
@@ -189,7 +186,6 @@ class Inet(Attribute):
     """An address, or a network with its mask, in PostgreSQL's text form."""
 
     operators = EQUALITIES
-    verbatim = True
 
     def _deserialize(self, value: str, *_: Any, **__: Any) -> str:
         text = value.strip(ASCII_SPACE)
@@ -205,7 +201,6 @@ class Uuid(Attribute):
     """A UUID in canonical form; filters also take it without dashes or in braces."""
 
     operators = EQUALITIES
-    verbatim = True
 
     def _deserialize(self, value: str, *_: Any, **__: Any) -> str:
         text = value.strip(ASCII_SPACE)
