@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from service.auth.access import Access
 from service.auth.tokens import Tokens
 from service.db.partitions import Directory
 from service.db.pool import Limits, Pool
@@ -53,6 +54,7 @@ async def _databases(app: web.Application) -> AsyncIterator[None]:
     search = Search(searching)
     directory = Directory(searching, search, settings.cdr.directory_refresh)
     app[keys.READER] = Reader(calls, routing, directory)
+    app[keys.ACCESS] = Access(app[keys.READER], app[keys.SETTINGS].auth.cache_seconds)
     tasks = asyncio.gather(calls.primary.answer(), routing.answer(), calls.watch(), directory.watch())
     yield
     tasks.cancel()

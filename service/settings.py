@@ -87,8 +87,8 @@ def _integer(least: int, most: int) -> Any:
     return _setting(types.Integer(strict=True, validate=validate.Range(least, most)))
 
 
-def _seconds() -> Any:
-    return _setting(types.Float(validate=validate.Range(0.001, 86400)))
+def _seconds(least: float = 0.001) -> Any:
+    return _setting(types.Float(validate=validate.Range(least, 86400)))
 
 
 def _list(item: types.Field) -> Any:
@@ -133,6 +133,7 @@ class Auth:
     token_lifetime: int | None = _setting(
         Lifetime(strict=True, allow_none=True, validate=lambda value: value is None or validate.Range(1)(value))
     )
+    cache_seconds: float = _seconds(least=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import inf
 from typing import Any
 
 from jose import jwt
@@ -12,6 +14,7 @@ from service.errors import unauthorized
 ALGORITHM = "HS256"
 AUDIENCE = "customer-v1"
 DYNAMIC = "D"
+MOST_KNOWN = 4096
 OWN_CHECKS = {f"verify_{claim}": False for claim in ("aud", "exp", "nbf", "iat", "iss", "sub", "jti", "at_hash")}
 
 
@@ -30,21 +33,41 @@ class Dynamic:
 Subject = int | Dynamic
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a token of ours says: its subject, and from when until before when it may be used, in seconds since 1970."""
+
+    subject: Subject
+    start: float
+    end: float
+
+
 class Tokens:
-    """Signs with the first secret and verifies with all. `lifetime` is in seconds; None makes tokens without end."""
+    """Signs with the first secret and verifies with all. `lifetime` is in seconds; None makes tokens without end.
+
+    Tokens that were verified are remembered, but their times are compared with the clock at every use.
+    """
 
     def __init__(self, secrets: Sequence[str], lifetime: int | None) -> None:
         self._secrets = tuple(secrets)
+        self._known = lru_cache(MOST_KNOWN)(self._verified)
         self.lifetime = lifetime
+
+    @property
+    def hits(self) -> int:
+        """How many tokens were remembered."""
+        return self._known.cache_info().hits
+
+    @property
+    def misses(self) -> int:
+        """How many had to be verified. Bad ones are among them each time, for they are never remembered."""
+        return self._known.cache_info().misses
 
     def read(self, token: str) -> Subject:
         """Whom a token stands for: the id of an access row, or a dynamic one's own words. Raises Refused (401)."""
-        claims = self._verified(token)
-        now = time.time()
-        _require(AUDIENCE in _audiences(claims.get("aud")))
-        _require("exp" not in claims or _seconds(claims["exp"]) > now)
-        _require("nbf" not in claims or _seconds(claims["nbf"]) <= now)
-        return _subject(claims)
+        known = self._known(token)
+        _require(known.start <= time.time() < known.end)
+        return known.subject
 
     def issue(self, subject: Subject) -> str:
         """A new token, with an end where there is a lifetime."""
@@ -55,7 +78,14 @@ class Tokens:
             claims["exp"] = int(time.time()) + self.lifetime
         return str(jwt.encode(claims, self._secrets[0], algorithm=ALGORITHM))
 
-    def _verified(self, token: str) -> Mapping[str, Any]:
+    def _verified(self, token: str) -> Verified:
+        claims = self._claims(token)
+        _require(AUDIENCE in _audiences(claims.get("aud")))
+        start = _seconds(claims["nbf"]) if "nbf" in claims else -inf
+        end = _seconds(claims["exp"]) if "exp" in claims else inf
+        return Verified(_subject(claims), start, end)
+
+    def _claims(self, token: str) -> Mapping[str, Any]:
         for secret in self._secrets:
             try:
                 return jwt.decode(token, secret, algorithms=[ALGORITHM], options=OWN_CHECKS)

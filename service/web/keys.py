@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from service.auth.access import Access
 from service.auth.tokens import Tokens
 from service.db.reader import Reader
 from service.recordings.delivery import Store
@@ -15,6 +16,7 @@ from service.web.routes import Route
 
 SETTINGS = web.AppKey("settings", Settings)
 TOKENS = web.AppKey("tokens", Tokens)
+ACCESS = web.AppKey("access", Access)
 READER = web.AppKey("reader", Reader)
 RECORDINGS = web.AppKey("recordings", Store)
 RESOURCES = web.AppKey("resources", Mapping[str, Resource])

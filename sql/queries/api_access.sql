@@ -1,4 +1,4 @@
--- What an access row grants, read anew for each request so that changes act at once; a missing profile permits nothing.
+-- What an access row grants; a missing profile permits nothing.
 SELECT access.customer_id,
        access.account_ids,
        coalesce(profile.allow_listen_recording, false)

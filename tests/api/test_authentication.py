@@ -9,6 +9,8 @@ import pytest
 from jose import jwt
 
 from service.auth.tokens import Dynamic, Tokens
+from service.errors import unavailable
+from service.web import keys
 from tests.conftest import SECRET, Answer, Api, Data, Serve
 
 OTHER = "another secret, of more than 32 bytes as well"
@@ -135,9 +137,18 @@ async def test_the_last_word_of_the_header_is_the_token(api: Api, form: str) -> 
 async def test_a_token_ends_at_its_second(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     token, now = signed({**VALID, "exp": 4000000000}), 4000000000.0
     monkeypatch.setattr("service.auth.tokens.time.time", lambda: now - 0.001)
-    assert (await with_header(api, token)).status == 200
+    assert [(await with_header(api, token)).status for _ in range(2)] == [200, 200]
+    assert api.client.app[keys.TOKENS].hits == 1  # type: ignore[union-attr] # started long ago
     monkeypatch.setattr("service.auth.tokens.time.time", lambda: now)
     assert (await with_header(api, token)).status == 401
+
+
+async def test_a_token_begins_at_its_second(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, now = signed({**VALID, "nbf": 4000000000}), 4000000000.0
+    monkeypatch.setattr("service.auth.tokens.time.time", lambda: now - 0.001)
+    assert [(await with_header(api, token)).status for _ in range(2)] == [401, 401]
+    monkeypatch.setattr("service.auth.tokens.time.time", lambda: now)
+    assert (await with_header(api, token)).status == 200
 
 
 async def test_all_secrets_verify_and_the_first_signs(serve: Serve, data: Data) -> None:
@@ -149,10 +160,72 @@ async def test_all_secrets_verify_and_the_first_signs(serve: Serve, data: Data) 
     )
 
 
-async def test_deleting_the_access_row_revokes_its_tokens_at_once(api: Api, data: Data) -> None:
+DYNAMIC = Dynamic(7)
+REVOCATIONS = [
+    (7, "DELETE FROM sys.api_access", "incoming-cdrs/1", 401),
+    (7, "UPDATE sys.api_access SET account_ids = '{5}'", "incoming-cdrs/1", 404),
+    (7, "UPDATE sys.customer_portal_access_profiles SET allow_listen_recording = false", "incoming-cdrs/2/rec", 404),
+    (DYNAMIC, "DELETE FROM public.contractors", "incoming-cdrs/1", 401),
+    (DYNAMIC, "DELETE FROM sys.customer_portal_access_profiles WHERE id = 1", "incoming-cdrs/1", 401),
+]
+
+
+@pytest.fixture
+def listening(data: Data) -> None:
+    """A call with a recording, and access that may hear it."""
+    data.call(2, vendor_id=7, duration=1, audio_recorded=True, local_tag="x")
+    data.execute("UPDATE sys.customer_portal_access_profiles SET allow_listen_recording = true")
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize(("caller", "statement", "path", "status"), REVOCATIONS)
+async def test_without_a_memory_a_revocation_acts_at_once(
+    serve: Serve, data: Data, caller: int | Dynamic, statement: str, path: str, status: int
+) -> None:
+    api = await serve(data.dsn, AUTH__CACHE_SECONDS="0")
+    assert (await api.get(path, caller)).status == 200
+    data.execute(statement)
+    assert (await api.get(path, caller)).status == status
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize(("caller", "statement", "path", "status"), REVOCATIONS)
+async def test_a_revocation_acts_when_the_memory_ends(
+    api: Api,
+    data: Data,
+    monkeypatch: pytest.MonkeyPatch,
+    caller: int | Dynamic,
+    statement: str,
+    path: str,
+    status: int,
+) -> None:
+    monkeypatch.setattr("service.auth.memory.monotonic", lambda: 1000.0)
+    assert (await api.get(path, caller)).status == 200
+    data.execute(statement)
+    monkeypatch.setattr("service.auth.memory.monotonic", lambda: 1000.0 + 4.999)
+    assert (await api.get(path, caller)).status == 200
+    monkeypatch.setattr("service.auth.memory.monotonic", lambda: 1000.0 + 5)
+    assert (await api.get(path, caller)).status == status
+
+
+async def test_callers_and_tokens_are_remembered_each_for_itself(api: Api, data: Data) -> None:
+    data.customer(8)
+    callers = [7, 8, Dynamic(7), Dynamic(8), Dynamic(7, account_ids=(5,))]
+    for _ in range(2):
+        assert [(await api.get("incoming-cdrs/1", caller)).status for caller in callers] == [200, 404, 200, 404, 404]
+    access = api.client.app[keys.ACCESS]  # type: ignore[union-attr] # started long ago
+    assert (access.rows.hits, access.rows.misses) == (2, 2)
+    assert (access.profiles.hits, access.profiles.misses) == (4, 2)
+
+
+async def test_a_database_that_fails_is_not_remembered(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> None:
+        raise unavailable()
+
+    with monkeypatch.context() as broken:
+        broken.setattr("service.db.pool.Pool.fetch", fails)
+        assert (await api.get("incoming-cdrs/1", 7)).status == 503
     assert (await api.get("incoming-cdrs/1", 7)).status == 200
-    data.execute("DELETE FROM sys.api_access")
-    assert (await api.get("incoming-cdrs/1", 7)).status == 401
 
 
 async def test_a_present_but_bad_header_is_final(api: Api) -> None:

@@ -35,6 +35,7 @@ LIBRARIES = {
     "aiopg": {"db"},
     "botocore": {"recordings"},
     "psycopg2": {"db"},
+    "cachetools": {"auth", "db"},
     "jose": {"auth"},
     "marshmallow": {"schemas", "jsonapi", "settings"},
     "marshmallow_jsonapi": {"schemas"},

@@ -6,10 +6,9 @@ from wsgiref.handlers import format_date_time
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from service.auth import access
 from service.auth.tokens import Subject, Tokens
 from service.errors import Refused
-from service.web.keys import CALLER, READER, RENEWAL, ROUTE, TOKENS
+from service.web.keys import ACCESS, CALLER, RENEWAL, ROUTE, TOKENS
 from service.web.routes import RECORDING
 
 COOKIE = "_yeti_customer_v1_session"
@@ -19,7 +18,7 @@ COOKIE = "_yeti_customer_v1_session"
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     words = request.headers.get("Authorization", "").split()
     subject = request.app[TOKENS].read(words[-1] if words else request.cookies.get(COOKIE, ""))
-    request[CALLER] = await access.caller(subject, request.app[READER])
+    request[CALLER] = await request.app[ACCESS].caller(subject)
     if words:
         return await handler(request)
     request[RENEWAL] = _renewal(request.app[TOKENS], subject)

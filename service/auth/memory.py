@@ -1,0 +1,51 @@
+"""Look-ups kept for some seconds: a key in, what was found for it out, whoever asked first."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
+from time import monotonic
+from typing import Generic, TypeVar
+
+from cachetools import LRUCache
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Memory(Generic[Key, Value]):
+    """Answers from at most `most` keys' look-ups, none begun more than `seconds` ago; 0 looks up for each request.
+
+    Who asks while a look-up is under way waits for that one. What fails is not kept. `hits` and `misses` only grow.
+    """
+
+    def __init__(self, look_up: Callable[[Key], Awaitable[Value]], seconds: float, most: int) -> None:
+        self.hits = self.misses = 0
+        self._look_up = look_up
+        self._seconds = seconds
+        self._begun: LRUCache[Key, tuple[float, asyncio.Task[Value]]] = LRUCache(most)
+
+    async def get(self, key: Key) -> Value:
+        """What the look-up finds; raises what it raises."""
+        if not self._seconds:
+            self.misses += 1
+            return await self._look_up(key)
+        until, task = self._begun.get(key, (0.0, None))
+        if task and until > monotonic():
+            self.hits += 1
+        else:
+            self.misses += 1
+            task = self._begin(key)
+        # One who no longer waits does not end it for the others.
+        return task.result() if task.done() else await asyncio.shield(task)
+
+    def _begin(self, key: Key) -> asyncio.Task[Value]:
+        """Counted from its beginning, since what it reads may change while it is under way."""
+        task = asyncio.ensure_future(self._look_up(key))
+        self._begun[key] = (monotonic() + self._seconds, task)
+        task.add_done_callback(partial(self._forget_failed, key))
+        return task
+
+    def _forget_failed(self, key: Key, task: "asyncio.Task[Value]") -> None:
+        failed = task.cancelled() or task.exception()
+        if failed and self._begun.get(key, (0.0, None))[1] is task:
+            del self._begun[key]

@@ -1,0 +1,148 @@
+"""What is remembered of look-ups: for how long, how much, and what many who ask at once cost."""
+
+import asyncio
+
+import pytest
+
+from service.auth.memory import Memory
+
+SECONDS = 5.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("service.auth.memory.monotonic", clock)
+    return clock
+
+
+class Table:
+    """What is looked up; a look-up waits as long as the gate is closed."""
+
+    def __init__(self) -> None:
+        self.value: str | None = "first"
+        self.reads = 0
+        self.failure: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def read(self, key: int) -> str | None:
+        self.reads += 1
+        value, failure = self.value, self.failure
+        await self.gate.wait()
+        if failure:
+            raise failure
+        return value
+
+
+def remembered(table: Table, seconds: float = SECONDS, most: int = 10) -> Memory[int, str | None]:
+    return Memory(table.read, seconds, most)
+
+
+async def others() -> None:
+    """Lets everything run that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("value", ["first", None])
+async def test_what_was_found_or_not_is_kept_for_its_seconds_and_no_longer(clock: Clock, value: str | None) -> None:
+    table = Table()
+    table.value = value
+    memory = remembered(table)
+    assert await memory.get(1) == value
+    table.value = "second"
+    clock.now += SECONDS - 0.001
+    assert await memory.get(1) == value
+    clock.now += 0.001
+    assert await memory.get(1) == "second"
+    assert (memory.hits, memory.misses, table.reads) == (1, 2, 2)
+
+
+async def test_zero_seconds_read_every_time(clock: Clock) -> None:
+    table = Table()
+    memory = remembered(table, seconds=0)
+    table.gate.clear()
+    asked = [asyncio.ensure_future(memory.get(1)) for _ in range(3)]
+    await others()
+    table.gate.set()
+    assert await asyncio.gather(*asked) == ["first"] * 3
+    assert (memory.hits, memory.misses) == (0, 3)
+
+
+async def test_who_asks_at_the_same_time_shares_one_look_up(clock: Clock) -> None:
+    table = Table()
+    memory = remembered(table)
+    assert await asyncio.gather(*(memory.get(1) for _ in range(9))) == ["first"] * 9
+    assert (memory.hits, memory.misses, table.reads) == (8, 1, 1)
+
+
+async def test_one_who_no_longer_waits_does_not_end_the_look_up_of_the_others(clock: Clock) -> None:
+    table = Table()
+    table.gate.clear()
+    memory = remembered(table)
+    first, second = (asyncio.ensure_future(memory.get(1)) for _ in range(2))
+    await others()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    table.gate.set()
+    assert await second == "first"
+    assert table.reads == 1
+
+
+async def test_the_seconds_count_from_the_beginning_of_a_slow_look_up(clock: Clock) -> None:
+    table = Table()
+    table.gate.clear()
+    memory = remembered(table)
+    slow = asyncio.ensure_future(memory.get(1))
+    await others()
+    clock.now += SECONDS
+    table.value = "second"
+    late = asyncio.ensure_future(memory.get(1))
+    await others()
+    table.gate.set()
+    assert (await slow, await late, await memory.get(1)) == ("first", "second", "second")
+
+
+async def test_a_failure_reaches_all_who_wait_and_is_not_kept(clock: Clock) -> None:
+    table = Table()
+    table.failure = LookupError("gone")
+    memory = remembered(table)
+    failed = await asyncio.gather(*(memory.get(1) for _ in range(3)), return_exceptions=True)
+    assert [type(failure) for failure in failed] == [LookupError] * 3
+    table.failure = None
+    assert await memory.get(1) == "first"
+
+
+async def test_a_failure_that_nobody_waits_for_is_no_noise(clock: Clock) -> None:
+    table = Table()
+    table.gate.clear()
+    table.failure = LookupError("gone")
+    noise: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
+    memory = remembered(table)
+    asked = asyncio.ensure_future(memory.get(1))
+    await others()
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    table.failure = None
+    table.gate.set()
+    await others()
+    assert (await memory.get(1), noise) == ("first", [])
+
+
+async def test_no_more_is_kept_than_allowed(clock: Clock) -> None:
+    table = Table()
+    memory = remembered(table, most=2)
+    for key in (1, 2, 3, 2, 1):
+        await memory.get(key)
+    assert (memory.hits, memory.misses) == (1, 4)
