@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: run test test-all test-gateway nginx lint clean
+.PHONY: run test test-all test-gateway nginx lint bench bench-quick clean
 
 run: $(VENV)/demo
 	@exec $(BIN)/cdr-api demo
@@ -24,6 +24,13 @@ nginx:
 	$(SUDO) apt-get update -q
 	$(SUDO) apt-get -o DPkg::Lock::Timeout=300 install -qy nginx
 
+# Ten minutes of measurements, or one; the first time, their databases are made before. PEERS=DIR measures others too.
+bench: $(VENV)/bench
+	$(BIN)/python -m benchmarks $(if $(PEERS),--peers $(PEERS))
+
+bench-quick: $(VENV)/bench
+	$(BIN)/python -m benchmarks --quick $(if $(PEERS),--peers $(PEERS))
+
 lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,4 +44,4 @@ $(VENV)/%: setup.cfg pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .demo build dist *.egg-info
+	rm -rf $(VENV) .demo .bench build dist *.egg-info

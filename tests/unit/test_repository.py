@@ -92,7 +92,7 @@ def test_every_setting_is_explained_with_its_environment_variable(setting: tuple
     assert f"| `{'.'.join(setting)}` | `{variable}` |" in text("README.md")
 
 
-@pytest.mark.parametrize("command", ["make run", "make test"])
+@pytest.mark.parametrize("command", ["make run", "make test", "make bench", "make bench-quick"])
 def test_the_readme_names_the_command(command: str) -> None:
     target = command.removeprefix("make ")
     assert f"`{command}`" in text("README.md")

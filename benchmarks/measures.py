@@ -1,0 +1,221 @@
+"""Everything that is measured, by name: in every round, so that what disturbs one disturbs what it is compared with."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from benchmarks import load, programs, rendering
+from benchmarks.databases import Databases, Say, Size
+from benchmarks.load import Job
+from benchmarks.programs import LISTS, TOKEN, Program
+
+Measure = Callable[[], float]
+Measures = dict[str, Measure]
+
+LIST_50 = f"{LISTS}?page%5Bsize%5D=50"
+LIST_1000 = f"{LISTS}?page%5Bsize%5D=1000"
+ONCE = ("memory", "export few", "export many")  # These start a service of their own, and hardly vary.
+UNKNOWN = [f"{LISTS}/{10**15 + number}" for number in range(2000)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured: sizes of databases, from the smallest to the largest, and seconds and rounds."""
+
+    sizes: tuple[Size, ...]
+    usual: Size  # On which everything else is measured.
+    seconds: float
+    rounds: int
+    lookups: int  # After which the memory of the backends is read,
+    lookup_seconds: float  # unless this many seconds have passed.
+    depth: int
+    exported: tuple[int, int]
+
+
+class NotServed(Exception):
+    """This version of the service does not have what would be measured."""
+
+
+@dataclass
+class Bench:
+    """Databases, a folder for logs, and a plan; what is started ends with the stack."""
+
+    databases: Databases
+    logs: Path
+    plan: Plan
+    say: Say
+    stack: ExitStack
+    peers: Path | None = None
+
+    def measures(self) -> Measures:
+        """All measures by name; what is not served has none."""
+        found = {**self._side_by_side(), **self._partitions(), **self._render()}
+        for name, make in {
+            "workers": self._workers,
+            "keyset": self._keyset,
+            "export": self._export,
+            "memory": self._memory,
+        }.items():
+            try:
+                found |= make()
+            except NotServed as reason:
+                self.say(f"{name} is not served: {reason}")
+        return found
+
+    def _side_by_side(self) -> Measures:
+        """Service, bare handler, naive app and peers on the usual database; and a flood of unknown ids beside shows."""
+        size = self.plan.usual
+        dsn, shows = self.databases.dsn(size), self._shows(size)
+        self.served = self._running(programs.service("service", dsn, self.logs))
+        rivals = [self._running(programs.beside("naive", dsn, self.logs)), *self._peers(dsn)]
+        bare = self._running(programs.beside("bare", dsn, self.logs))
+        found: Measures = {"show bare": self._rate(Job(bare.url, shows, TOKEN, 16, self.plan.seconds))}
+        for program in (self.served, *rivals):
+            found[f"show {program.name}"] = self._rate(Job(program.url, shows, TOKEN, 16, self.plan.seconds))
+            found[f"list 50 {program.name}"] = self._rate(Job(program.url, [LIST_50], TOKEN, 4, self.plan.seconds))
+            found[f"list 1000 {program.name}"] = self._rate(Job(program.url, [LIST_1000], TOKEN, 4, self.plan.seconds))
+        known = Job(self.served.url, shows, TOKEN, 4, self.plan.seconds)
+        flood = replace(known, paths=UNKNOWN, concurrency=16, expected=404, seconds=known.seconds + 0.5)
+        found["known alone"] = self._rate(known)
+        found["known flooded"] = lambda: self._beside(known, flood)
+        return found
+
+    def _peers(self, dsn: str) -> list[Program]:
+        if self.peers is None:
+            return []
+        return [self._running(programs.peer(name, self.peers, dsn, self.logs)) for name in programs.PEERS]
+
+    def _partitions(self) -> Measures:
+        """Shows on databases of all sizes."""
+        found: Measures = {}
+        for size in self.plan.sizes:
+            dsn = self.databases.dsn(size)
+            program = self._running(programs.service(f"service on {size.days}", dsn, self.logs))
+            found[f"show of {size.days}"] = self._rate(Job(program.url, self._shows(size), TOKEN, 4, self.plan.seconds))
+        return found
+
+    def _render(self) -> Measures:
+        made = rendering.records()
+        assert rendering.compiled(made)() == rendering.dumped(made)()
+        return {
+            "render compiled": lambda: rendering.seconds(rendering.compiled(made), 20),
+            "render dumped": lambda: rendering.seconds(rendering.dumped(made), 3),
+        }
+
+    def _workers(self) -> Measures:
+        if not programs.is_setting("LISTEN__WORKERS"):
+            raise NotServed("there is no setting listen.workers")
+        size = self.plan.usual
+        two = programs.service("two workers", self.databases.dsn(size), self.logs, LISTEN__WORKERS="2")
+        job = Job(self._running(two).url, self._shows(size), TOKEN, 16, self.plan.seconds)
+        return {"show two workers": self._rate(job)}
+
+    def _keyset(self) -> Measures:
+        """A page at the beginning and one at the depth, of the newest calls first."""
+        since = f"{LISTS}?filter%5Btime_start_gteq%5D=2000-01-01&fields%5Bincoming-cdrs%5D=duration"
+        path, depth = f"{since}&page%5Bsize%5D=1000&page%5Bafter%5D=", 0
+        while depth < self.plan.depth:
+            status, _, body = self.served.get(path)
+            links = json.loads(body).get("links", {}) if status == 200 else {}
+            if "page%5Bafter%5D" not in (links.get("next") or ""):
+                raise NotServed("no page[after]" if not depth else f"{self.plan.depth} records are not there")
+            address = urlsplit(links["next"])
+            path, depth = f"{address.path}?{address.query}", depth + 1000
+        pages = {"keyset first": f"{since}&page%5Bsize%5D=50&page%5Bafter%5D="}
+        pages["keyset deep"] = path.replace("page%5Bsize%5D=1000", "page%5Bsize%5D=50")
+        jobs = {name: Job(self.served.url, [page], TOKEN, 1, self.plan.seconds) for name, page in pages.items()}
+        return {name: self._rate(job) for name, job in jobs.items()}
+
+    def _export(self) -> Measures:
+        """The peak of a fresh service's memory while it exports, in MiB."""
+        path = f"{LISTS}?page%5Bsize%5D=1"
+        if self.served.get(path, "text/csv")[1] != "text/csv":
+            raise NotServed("no Accept: text/csv")
+        few, many = self.plan.exported
+        return {"export few": lambda: self._peak(few), "export many": lambda: self._peak(many)}
+
+    def _peak(self, records: int) -> float:
+        dsn = self.databases.dsn(self.plan.usual)
+        statement = "SELECT time_start FROM cdr.cdr WHERE vendor_id = 1 ORDER BY time_start DESC OFFSET %s LIMIT 1"
+        found = self.databases.execute(dsn, statement, records)
+        start = found[0][0] if found else datetime.now(UTC) - timedelta(days=3660)
+        path = f"{LISTS}?filter%5Btime_start_gteq%5D={start.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        with self._alone(programs.service("exporting", dsn, self.logs)) as program:
+            return _peak_while(program, lambda: program.drain(path, "text/csv"))
+
+    def _memory(self) -> Measures:
+        """MiB of the backends of a fresh service after many look-ups on the largest database."""
+        size, plan = self.plan.sizes[-1], self.plan
+
+        def measure() -> float:
+            dsn = self.databases.dsn(size)
+            with self._alone(programs.service("remembering", dsn, self.logs)) as program:
+                begin = time.monotonic()
+                for number, path in enumerate(self._shows(size)[: plan.lookups]):
+                    assert program.status(path) == 200, f"no {path}: see {program.log}"
+                    if time.monotonic() - begin > plan.lookup_seconds:
+                        self.say(f"the memory is that after {number + 1} look-ups, which took {plan.lookup_seconds} s")
+                        break
+                return self.databases.backend_memory(dsn)
+
+        return {"memory": measure}
+
+    def _shows(self, size: Size) -> list[str]:
+        ids = self.databases.ids(self.databases.dsn(size))
+        return [f"{LISTS}/{id}" for id in ids]
+
+    def _rate(self, job: Job) -> Measure:
+        return lambda: self._rated(load.finished(load.started(job)), job)
+
+    def _rated(self, measured: load.Measured, job: Job) -> float:
+        if measured.errors:
+            self.say(f"{measured.errors} answers of {job.url}{job.paths[0]} were not {job.expected} and do not count")
+        self.say(f"half within {measured.p50:.3g} ms, 99 in 100 within {measured.p99:.3g} ms")
+        return measured.rate
+
+    def _beside(self, job: Job, other: Job) -> float:
+        flood = load.started(other)
+        measured = load.finished(load.started(job))
+        load.finished(flood)
+        return self._rated(measured, job)
+
+    def _running(self, program: Program) -> Program:
+        self.stack.callback(program.stop)
+        return program
+
+    @contextmanager
+    def _alone(self, program: Program) -> Iterator[Program]:
+        try:
+            yield program
+        finally:
+            program.stop()
+
+
+def _peak_while(program: Program, work: Callable[[], object]) -> float:
+    """The most memory that a program had while work was done."""
+    most = program.memory
+    with ThreadPoolExecutor(1) as executor:
+        done = executor.submit(work)
+        while not done.done():
+            most = max(most, program.memory)
+            time.sleep(0.01)
+        done.result()
+    return most
+
+
+def rounds(measures: Mapping[str, Measure], plan: Plan, say: Say) -> dict[str, list[float]]:
+    """The values of all measures, a round after the other."""
+    values: dict[str, list[float]] = {name: [] for name in measures}
+    for turn in range(plan.rounds):
+        for name, measure in measures.items():
+            if turn and name in ONCE:
+                continue
+            values[name].append(measure())
+            say(f"round {turn + 1} of {plan.rounds}: {name}: {values[name][-1]:.5g}")
+    return values

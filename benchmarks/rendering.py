@@ -1,0 +1,55 @@
+"""Microseconds that a record takes to become JSON: by the compiled renderer, and by the schema's own dump."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC
+from typing import Any
+
+from service.jsonapi import document, render
+from service.schemas.fields import Boolean, Decimal, Identifier, Integer, String, Timestamp
+from service.schemas.resource import configured
+
+RECORDS = 1000
+INCOMING = configured(UTC, {})["incoming-cdrs"]
+CELLS: dict[type, Callable[[int], Any]] = {
+    Identifier: lambda number: 1_000_000 + number,
+    Timestamp: lambda number: f"2026-11-14 {number % 24:02}:{number % 60:02}:14.{number * 7919 % 10**6:06}+00",
+    Decimal: lambda number: f"{number * 7919 % 10**6 / 10**6:.6f}",
+    Integer: lambda number: number * 7 % 300,
+    Boolean: lambda number: number % 3 > 0,
+    String: lambda number: f"4477009{number * 7919 % 10**8:08}",
+}
+
+
+def records(count: int = RECORDS) -> list[dict[str, Any]]:
+    """Values as the driver delivers them."""
+    fields = {"id": INCOMING.schema.fields["id"], **INCOMING.attributes}
+    return [{name: CELLS[type(field)](number) for name, field in fields.items()} for number in range(count)]
+
+
+def compiled(made: list[dict[str, Any]]) -> Callable[[], bytes]:
+    renderer = render.compiled(INCOMING)
+    rows = [tuple(record[column] for column in renderer.columns) for record in made]
+    return lambda: document.one(renderer.records(rows, "http://127.0.0.1"))  # type: ignore[arg-type]
+
+
+def dumped(made: list[dict[str, Any]]) -> Callable[[], bytes]:
+    schema = type(INCOMING.schema)
+
+    def dump() -> bytes:
+        found = schema(base="http://127.0.0.1").dump(made, many=True)
+        return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
+
+    return dump
+
+
+def seconds(work: Callable[[], bytes], times: int) -> float:
+    """The median of several times, of this thread alone, so that who else uses the processor does not matter."""
+    taken = []
+    for _ in range(times):
+        begin = time.thread_time()
+        work()
+        taken.append(time.thread_time() - begin)
+    return statistics.median(taken)

@@ -1,0 +1,107 @@
+"""The pieces of the benchmarks work, on a tiny database; how fast anything is, is no test."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from benchmarks import load, programs, rendering, report
+from benchmarks.databases import Databases, Size
+from benchmarks.load import Job
+from benchmarks.programs import LISTS, TOKEN, Program
+from tests.conftest import Databases as Postgres
+
+TINY = Size(days=10, calls=60)
+Start = Callable[[str], Program]
+
+
+@pytest.fixture(scope="module")
+def databases(postgres: Postgres) -> Databases:
+    return Databases(postgres, say=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def start(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    running: dict[str, Program] = {}
+    logs = tmp_path_factory.mktemp("logs")
+
+    def started(name: str) -> Program:
+        if name not in running:
+            make = programs.service if name == "service" else programs.beside
+            running[name] = make(name, databases.dsn(TINY), logs)
+        return running[name]
+
+    yield started
+    for program in running.values():
+        program.stop()
+
+
+def test_a_database_has_its_partitions_and_calls_up_to_now_however_often_it_is_opened(
+    databases: Databases, postgres: Postgres
+) -> None:
+    dsn = databases.dsn(TINY)
+    counts = "SELECT count(*), count(DISTINCT id), max(time_end) <= now() FROM cdr.cdr"
+    [(before, different, past)] = databases.execute(dsn, counts)
+    assert (before, past) == (different, True)
+    assert 3 * TINY.calls <= before <= 4 * TINY.calls
+    inherited = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'cdr.cdr'::regclass"
+    assert databases.execute(dsn, inherited) == [(TINY.days,)]
+    databases.execute(
+        dsn, "DELETE FROM cdr.cdr WHERE time_end > (SELECT max(time_end) FROM cdr.cdr) - interval '3 hours'"
+    )
+    assert Databases(postgres, say=lambda _: None).dsn(TINY) == dsn
+    [(after, different, _)] = databases.execute(dsn, counts)
+    assert after == different >= before
+
+
+@pytest.mark.parametrize("name", ["service", "naive", "bare"])
+def test_the_load_generator_loads_each(databases: Databases, start: Start, name: str) -> None:
+    paths = [f"{LISTS}/{id}" for id in databases.ids(databases.dsn(TINY))]
+    measured = load.finished(load.started(Job(start(name).url, paths, TOKEN, 4, seconds=0.2, warm=0)))
+    assert measured.errors == 0
+    assert measured.rate > 0
+    assert 0 < measured.p50 <= measured.p99
+
+
+def test_answers_that_were_not_expected_do_not_count(start: Start) -> None:
+    measured = load.run(Job(start("service").url, [f"{LISTS}/1"], TOKEN, 2, seconds=0.1, warm=0))
+    assert measured.rate == 0
+    assert measured.errors > 0
+
+
+def test_the_naive_app_answers_what_the_service_answers(databases: Databases, start: Start) -> None:
+    paths = [f"{LISTS}/{id}" for id in databases.ids(databases.dsn(TINY), 5)] + [f"{LISTS}?page%5Bsize%5D=20"]
+    for path in paths:
+        (status, _, plain), (_, _, served) = start("naive").get(path), start("service").get(path)
+        assert status == 200
+        plain, served = (
+            plain.replace(start("naive").url.encode(), b""),
+            served.replace(start("service").url.encode(), b""),
+        )
+        assert json.loads(plain)["data"] == json.loads(served)["data"]
+
+
+def test_the_memory_of_the_services_backends_is_found(databases: Databases, start: Start) -> None:
+    start("service")
+    assert databases.backend_memory(databases.dsn(TINY)) > 0
+    assert start("service").memory > 0
+
+
+def test_both_ways_of_rendering_agree() -> None:
+    made = rendering.records(3)
+    assert rendering.compiled(made)() == rendering.dumped(made)()
+
+
+def test_the_table_tells_what_was_reached_what_was_not_and_what_is_not_served() -> None:
+    table = report.rows((30, 130), peers=False)
+    values = {
+        "show service": [30.0, 20.0, 40.0],
+        "show bare": [100.0] * 3,
+        "show naive": [1.0, 1.0, 2.0],
+        "memory": [9.0],
+    }
+    text = report.markdown(report.results(table, values), "heading")
+    assert "| show, concurrency 16: service / bare handler | 0.3 x | 0.2 to 0.4 | ≥ 0.25 x | yes |" in text
+    assert "| show, concurrency 16: service / naive app | 20 x | 20 to 30 | ≥ 30 x | no |" in text
+    assert "look-ups, 130 partitions | 9 MiB | 9 to 9 | ≤ 40 MiB | yes |" in text
+    assert "| keyset page: cost in the depth / at the beginning | - | - | ≤ 2 x | not served |" in text
