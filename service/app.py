@@ -16,6 +16,8 @@ from service.db.pool import Limits, Pool
 from service.db.reader import Reader
 from service.db.replicas import Replica, Replicated
 from service.db.search import Search
+from service.db.stream import Streams
+from service.jsonapi import cursors
 from service.recordings import stores
 from service.schemas import resource
 from service.settings import CallDatabase, Database, Databases, Settings
@@ -30,6 +32,7 @@ def create(settings: Settings) -> web.Application:
     app = web.Application(middlewares=MIDDLEWARES)
     app[keys.SETTINGS] = settings
     app[keys.TOKENS] = Tokens(settings.auth.secrets, settings.auth.token_lifetime)
+    app[keys.CURSOR_KEYS] = cursors.keys(settings.auth.secrets)
     app[keys.RESOURCES] = resource.configured(
         UTC if settings.resources.time_zone == "UTC" else ZoneInfo(settings.resources.time_zone),
         {
@@ -53,15 +56,22 @@ async def _databases(app: web.Application) -> AsyncIterator[None]:
     searching = Pool("search", settings.cdr.dsn, replace(calls.primary.limits, size=2, acquire_timeout=SEARCH_PATIENCE))
     search = Search(searching)
     directory = Directory(searching, search, settings.cdr.directory_refresh)
-    app[keys.READER] = Reader(calls, routing, directory)
-    app[keys.ACCESS] = Access(app[keys.READER], app[keys.SETTINGS].auth.cache_seconds)
+    app[keys.READER] = reader = Reader(calls, routing, directory)
+    app[keys.ACCESS] = Access(reader, app[keys.SETTINGS].auth.cache_seconds)
+    export = app[keys.SETTINGS].export
+    exporting = {
+        name: Pool(f"{name} exports", database.dsn, replace(_limits(settings, database), size=export.pool_size))
+        for name, database in (("cdr", settings.cdr), ("routing", settings.routing))
+    }
+    app[keys.STREAMS] = Streams(exporting, reader, export.max_rows)
     tasks = asyncio.gather(calls.primary.answer(), routing.answer(), calls.watch(), directory.watch())
     yield
     tasks.cancel()
     with suppress(asyncio.CancelledError):
         await tasks
     await search.close()
-    for pool in (calls, routing, searching):
+    await calls.close()
+    for pool in (routing, searching, *exporting.values()):
         await pool.close()
 
 

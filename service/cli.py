@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
+from pathlib import Path
 
-from service import demo, logs, server, settings
+from service import demo, export, logs, server, settings
 from service.auth.tokens import Dynamic, Subject, Tokens
 from service.db import pool, schema
 from service.files import SQL
 from service.recordings import stores
+from service.schemas.resource import SCHEMAS
 from service.settings import Settings, SettingsError
 
 DSNS = ("databases.cdr.dsn", "databases.routing.dsn")
@@ -28,7 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
         command(loaded, arguments)
     except SettingsError as error:
         return _complain(error.problems, 2)
-    except (schema.SchemaError, server.CannotListen, demo.Unavailable) as error:
+    except (schema.SchemaError, server.CannotListen, demo.Unavailable, export.ExportFailed) as error:
         return _complain([str(error)], 1)
     except KeyboardInterrupt:
         return 130
@@ -52,10 +54,22 @@ def _config(loaded: Settings, _: argparse.Namespace) -> None:
 
 def _token(loaded: Settings, arguments: argparse.Namespace) -> None:
     _require(loaded, "auth.secrets")
-    subject: Subject = arguments.api_access
-    if subject is None:
-        subject = Dynamic(arguments.customer_id, arguments.profile_id, tuple(arguments.account_id))
-    print(Tokens(loaded.auth.secrets, loaded.auth.token_lifetime).issue(subject))
+    print(Tokens(loaded.auth.secrets, loaded.auth.token_lifetime).issue(_subject(arguments)))
+
+
+def _export(loaded: Settings, arguments: argparse.Namespace) -> None:
+    _require(loaded, *DSNS)
+    format_ = arguments.format or arguments.output.suffix.removeprefix(".")
+    if format_ not in export.FORMATS:
+        raise SettingsError([f"--format: must be one of {', '.join(export.FORMATS)}, or the suffix of --output"])
+    wanted = export.Wanted(arguments.type, arguments.query, _subject(arguments), format_, arguments.output)
+    export.run(loaded, wanted)
+
+
+def _subject(arguments: argparse.Namespace) -> Subject:
+    if arguments.api_access is not None:
+        return int(arguments.api_access)
+    return Dynamic(arguments.customer_id, arguments.profile_id, tuple(arguments.account_id))
 
 
 def _apply(loaded: Settings, _: argparse.Namespace) -> None:
@@ -107,12 +121,16 @@ def _parser() -> argparse.ArgumentParser:
     add(commands, "config", "Print the effective settings, secrets masked.").set_defaults(command=_config)
 
     token = add(commands, "token", "Print a token.")
-    whose = token.add_mutually_exclusive_group(required=True)
-    whose.add_argument("--api-access", type=int, metavar="ID", help="of the row in sys.api_access")
-    whose.add_argument("--customer-id", type=int, metavar="N", help="makes a dynamic token")
-    token.add_argument("--profile-id", type=int, metavar="N", default=1, help="portal profile of a dynamic token")
-    token.add_argument("--account-id", type=int, metavar="N", action="append", default=[], help="limits; repeatable")
+    _add_subject(token)
     token.set_defaults(command=_token)
+
+    table = add(commands, "export", "Write a list as the caller sees it into a file: CSV, NDJSON or Parquet.")
+    table.add_argument("type", choices=[declared.Meta.type_ for declared in SCHEMAS], help="what to export")
+    _add_subject(table)
+    table.add_argument("--query", default="", help="filters, sort, fields and include, as in a URL")
+    table.add_argument("--format", choices=export.FORMATS, help="default: by the suffix of --output")
+    table.add_argument("--output", type=Path, required=True, metavar="FILE", help="- is standard output")
+    table.set_defaults(command=_export)
 
     database = add(commands, "database", "Prepare databases of your own.").add_subparsers(metavar="WHAT", required=True)
     add(database, "apply", "Create the tables that are missing.").set_defaults(command=_apply)
@@ -121,6 +139,14 @@ def _parser() -> argparse.ArgumentParser:
     partitions.add_argument("--to", dest="last", type=date.fromisoformat, metavar="DATE", required=True)
     partitions.set_defaults(command=_partitions)
     return parser
+
+
+def _add_subject(parser: argparse.ArgumentParser) -> None:
+    whose = parser.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--api-access", type=int, metavar="ID", help="of the row in sys.api_access")
+    whose.add_argument("--customer-id", type=int, metavar="N", help="stands for a dynamic token")
+    parser.add_argument("--profile-id", type=int, metavar="N", default=1, help="portal profile of a dynamic token")
+    parser.add_argument("--account-id", type=int, metavar="N", action="append", default=[], help="limits; repeatable")
 
 
 def _complain(problems: Sequence[str], code: int) -> int:

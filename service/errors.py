@@ -1,16 +1,21 @@
 """Every way a request can be refused: raised where it is known, rendered once (contract 12)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+PAGING = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One entry of a JSON:API error document."""
+    """One entry of a JSON:API error document. `more` holds members that the reference never sends."""
 
     title: str
     detail: str
     code: str
     status: int = 400
+    more: Mapping[str, Any] | None = None
 
 
 class Refused(Exception):  # A refusal is an answer, not a defect.
@@ -72,6 +77,38 @@ def page_too_large(most: int) -> Refused:
     return Refused(Problem("Invalid page value", f"size exceeds maximum page size of {most}.", "118"))
 
 
+def invalid_parameter(name: str, detail: str) -> Refused:
+    """A parameter of our own that cannot be used; the text names it."""
+    return Refused(Problem("Invalid parameter", detail, "118", more=_source(name)))
+
+
+def cursor_page_too_large(most: int) -> Refused:
+    """A cursor page's size above the limit, as the profile tells it."""
+    known = {**_source("page[size]"), **_type("max-size-exceeded"), "meta": {"page": {"maxSize": most}}}
+    return Refused(Problem("Invalid page value", f"size exceeds maximum page size of {most}.", "118", more=known))
+
+
+def export_too_wide(days: int, most: int) -> Refused:
+    """An export of more days than are allowed at once."""
+    detail = (
+        f"An export covers at most {most} days, and this one covers {days}. "
+        "Narrow it by filter[time_start_gteq] and filter[time_start_lt]."
+    )
+    return Refused(Problem("Export too large", detail, "400", more=_source("filter")))
+
+
+def export_too_long(rows: int, most: int) -> Refused:
+    """An export of more records than are allowed at once, where they were counted before."""
+    detail = f"An export holds at most {most} records, and this one would hold {rows}. Narrow it by filters."
+    return Refused(Problem("Export too large", detail, "400", more=_source("filter")))
+
+
+def unsupported_sort(name: str, detail: str) -> Refused:
+    """An order that cannot be paged through by cursors, as the profile tells it."""
+    known = {**_source("sort"), **_type("unsupported-sort")}
+    return Refused(Problem("Unsupported sort", f"{name} {detail}", "114", more=known))
+
+
 def fields_without_type() -> Refused:
     """E7c: `fields` is no object."""
     return Refused(Problem("Invalid field format", "Fields must specify a type.", "119"))
@@ -130,3 +167,11 @@ def timed_out() -> Refused:
     """A statement ran past its time limit."""
     detail = "The query took too long. Narrow it, for instance by filter[time_start_gteq] and filter[time_start_lt]."
     return Refused(Problem("Query timed out", detail, "504", 504))
+
+
+def _source(parameter: str) -> dict[str, Any]:
+    return {"source": {"parameter": parameter}}
+
+
+def _type(name: str) -> dict[str, Any]:
+    return {"links": {"type": [f"{PAGING}/{name}"]}}

@@ -36,6 +36,25 @@ class Page:
         return (self.number - 1) * self.size
 
 
+Place = tuple[str | None, ...]
+"""Where a record stands in an order: its values of the sort keys, as PostgreSQL's text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A page by cursors: `size` records after one place or before another; None is the list's own start or end.
+
+    A `ranged` one was given both. Only a page asked for by its end alone is read `backwards`.
+    """
+
+    size: int
+    after: Place | None = None
+    before: Place | None = None
+    backwards: bool = False
+    ranged: bool = False
+    total: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """A whole request. `fieldsets` holds names by type, in the client's order; a type without one shows everything."""
@@ -45,6 +64,7 @@ class Selection:
     filters: tuple[Filter, ...] = ()
     sorts: tuple[Sort, ...] = ()
     page: Page = Page()
+    stretch: Stretch | None = None  # In place of the page.
 
 
 @dataclass(frozen=True, slots=True)

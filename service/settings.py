@@ -158,6 +158,14 @@ class S3:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    pool_size: int = _integer(1, 1000)
+    max_days: int = _integer(1, 36600)
+    max_rows: int = _integer(1, 10**9)
+    client_timeout: float = _seconds()
+
+
+@dataclass(frozen=True, slots=True)
 class Recordings:
     mode: str = _text("x-accel", "s3", "directory")
     format: str = _text("mp3", "wav")
@@ -185,6 +193,7 @@ class Settings:
     databases: Databases = _setting(types.Nested(lambda: _schema(Databases)))
     auth: Auth = _setting(types.Nested(lambda: _schema(Auth)))
     resources: Resources = _setting(types.Nested(lambda: _schema(Resources)))
+    export: Export = _setting(types.Nested(lambda: _schema(Export)))
     recordings: Recordings = _setting(types.Nested(lambda: _schema(Recordings)))
     gateway: Gateway = _setting(types.Nested(lambda: _schema(Gateway)))
     log: Log = _setting(types.Nested(lambda: _schema(Log)))

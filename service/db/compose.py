@@ -6,8 +6,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from service.db import sql_files
-from service.selection import Caller, Filter, Sort
+from service.db import keyset, sql_files
+from service.selection import Caller, Filter, Sort, Stretch
 
 Parameters = dict[str, Any]
 
@@ -64,14 +64,52 @@ def listing(
 ) -> Statement:
     """Rows of `columns` in the caller's scope, and in the spans of time where those are known."""
     conditions, parameters = _where(filters, caller, spans)
-    order = ", ".join(f"r.{sort.column}{' DESC' if sort.descending else ''}" for sort in sorts)
     text = sql_files.text("shapes/list").format(
-        columns=_columns(columns),
-        resource=_select(resource),
-        conditions=conditions,
-        order=order,
+        columns=_columns(columns), resource=_select(resource), conditions=conditions, order=_order(sorts)
     )
     return Statement(text, {**parameters, "limit": limit, "offset": offset}, "list")
+
+
+def stretch(
+    resource: str,
+    columns: Sequence[str],
+    filters: Iterable[Filter],
+    sorts: Sequence[Sort],
+    caller: Caller,
+    wanted: Stretch,
+    spans: Sequence[Span] | None = None,
+) -> Statement:
+    """One row more than are wanted, in the order they are read; the sort keys come behind the columns, as text."""
+    conditions, parameters = _where(filters, caller, spans)
+    backwards = keyset.turned(sorts)
+    for order, place, name in ((sorts, wanted.after, "after"), (backwards, wanted.before, "before")):
+        if place is not None:
+            condition, values = keyset.after(order, place, name)
+            conditions, parameters = f"{conditions} AND {condition}", parameters | values
+    text = sql_files.text("shapes/list").format(
+        columns=_columns([*columns, *(f"{sort.column}::text" for sort in sorts)]),
+        resource=_select(resource),
+        conditions=conditions,
+        order=_order(backwards if wanted.backwards else sorts),
+    )
+    return Statement(text, {**parameters, "limit": wanted.size + 1, "offset": 0}, "stretch")
+
+
+def stream(
+    resource: str,
+    columns: Sequence[str],
+    filters: Iterable[Filter],
+    sorts: Iterable[Sort],
+    caller: Caller,
+    limit: int,
+    spans: Sequence[Span] | None = None,
+) -> Statement:
+    """A cursor over rows of `columns` in the caller's scope."""
+    conditions, parameters = _where(filters, caller, spans)
+    text = sql_files.text("shapes/stream").format(
+        columns=_columns(columns), resource=_select(resource), conditions=conditions, order=_order(sorts)
+    )
+    return Statement(text, {**parameters, "limit": limit}, "stream")
 
 
 def count(resource: str, filters: Iterable[Filter], caller: Caller, spans: Sequence[Span] | None = None) -> Statement:
@@ -117,6 +155,10 @@ def _escaped(name: str) -> str:
 
 def _columns(columns: Iterable[str]) -> str:
     return ", ".join(f"r.{column}" for column in columns)
+
+
+def _order(sorts: Iterable[Sort]) -> str:
+    return ", ".join(f"r.{sort.column}{' DESC' if sort.descending else ''}" for sort in sorts)
 
 
 def _select(resource: str, calls: str = CALLS) -> str:

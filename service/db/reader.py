@@ -15,7 +15,7 @@ from service.db.pool import Pool
 from service.db.replicas import Replicated
 from service.schemas.fields import Integer
 from service.schemas.resource import Resource
-from service.selection import Caller, Filter, Selection, Sort
+from service.selection import Caller, Filter, Place, Selection, Sort, Stretch
 
 Row = Sequence[Any]
 Source = Pool | Replicated
@@ -41,6 +41,16 @@ class Found:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stretched:
+    """A page by cursors: rows with their places, whether the direction of reading has more, and a total if wanted."""
+
+    rows: list[Row]
+    places: list[Place]
+    more: bool
+    total: int | None
+
+
 class Reader:
     """Reads resources from the two databases; joins across them are not possible."""
 
@@ -52,8 +62,7 @@ class Reader:
     async def page(self, resource: Resource, columns: Sequence[str], selection: Selection, caller: Caller) -> Found:
         """A page of a list; the total is only counted where the page does not tell it. Raises Refused."""
         source, page = self._source(resource), selection.page
-        filters = [await self._by_number(condition) for condition in selection.filters]
-        spans = await self._spans(resource, filters)
+        filters, spans = await self.resolved(resource, selection.filters)
         statement = compose.listing(
             resource.sql, columns, filters, selection.sorts, caller, limit=page.size, offset=page.offset, spans=spans
         )
@@ -62,6 +71,28 @@ class Reader:
             return Found(rows, page.offset + len(rows))
         [(total,)] = await source.fetch(*compose.count(resource.sql, filters, caller, spans))
         return Found(rows, total)
+
+    async def stretch(
+        self, resource: Resource, columns: Sequence[str], selection: Selection, wanted: Stretch, caller: Caller
+    ) -> Stretched:
+        """A page by cursors, which costs the same however far in it lies. Raises Refused."""
+        source, width = self._source(resource), len(columns)
+        filters, spans = await self.resolved(resource, selection.filters)
+        statement = compose.stretch(resource.sql, columns, filters, selection.sorts, caller, wanted, spans)
+        found = await source.fetch(*statement)
+        rows = found[: wanted.size][:: -1 if wanted.backwards else 1]
+        total = None
+        if wanted.total:
+            [(total,)] = await source.fetch(*compose.count(resource.sql, filters, caller, spans))
+        places = [tuple(row[width:]) for row in rows]
+        return Stretched([row[:width] for row in rows], places, len(found) > wanted.size, total)
+
+    async def resolved(
+        self, resource: Resource, filters: Iterable[Filter]
+    ) -> tuple[list[Filter], Sequence[Span] | None]:
+        """Conditions that name accounts by number, and the spans of time where ids asked for lie. Raises Refused."""
+        numbered = [await self._by_number(condition) for condition in filters]
+        return numbered, await self._spans(resource, numbered)
 
     async def one(self, resource: Resource, columns: Sequence[str], identifier: str, caller: Caller) -> Row | None:
         """The record with this id in the caller's scope, or None. Raises Refused."""

@@ -1,12 +1,16 @@
 """The Accept header: whether a client takes JSON:API (contract 0, D7), and which simple type it names first."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 MEDIA_TYPE = "application/vnd.api+json"
 SIMPLE_TYPES = (MEDIA_TYPE, "application/json", "audio/mpeg")
+OF_TABLES = {"q", "charset", "header"}
 NEUTRAL = {"q", "ext", "profile"}  # Parameters that leave the JSON:API type what it is.
+
+PROFILE = re.compile(r"https?://jsonapi\.org/profiles/ethanresnick/cursor-pagination/?")
 
 TCHARS = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 PARAMETER = re.compile(rf'[ \t]*;[ \t]*(?:({TCHARS})=({TCHARS}|"(?:[^"\\]|\\.)*"))?')
@@ -20,19 +24,46 @@ class MediaRange:
     """One element of the header, its type in lower case."""
 
     name: str
-    parameters: frozenset[str]
+    parameters: Mapping[str, str]
     quality: float
 
 
-@lru_cache(256)
 def takes_json_api(accept: str) -> bool:
     """Whether the most specific range that matches JSON:API has a quality above zero; unreadable text does not."""
+    return _quality(accept) > 0
+
+
+@lru_cache(256)
+def preferred(accept: str, tables: tuple[str, ...]) -> str | None:
+    """The type of a table that the client names and likes better than JSON:API, or None."""
+    qualities = {
+        media_range.name: media_range.quality
+        for media_range in _ranges(accept) or ()
+        if media_range.name in tables and media_range.parameters.keys() <= OF_TABLES
+    }
+    best = max(qualities, key=qualities.__getitem__, default=None)
+    return best if best and qualities[best] > _quality(accept) else None
+
+
+@lru_cache(256)
+def _quality(accept: str) -> float:
     qualities: dict[str, float] = {}
     for media_range in _ranges(accept) or ():
-        if media_range.name != MEDIA_TYPE or media_range.parameters <= NEUTRAL:
+        if media_range.name != MEDIA_TYPE or media_range.parameters.keys() <= NEUTRAL:
             qualities[media_range.name] = max(media_range.quality, qualities.get(media_range.name, 0))
     names = (MEDIA_TYPE, "application/*", "*/*")
-    return next((qualities[name] for name in names if name in qualities), 0) > 0
+    return next((qualities[name] for name in names if name in qualities), 0)
+
+
+@lru_cache(256)
+def cursor_profile(accept: str) -> str | None:
+    """The address of the cursor pagination profile, as the client names it with the JSON:API type, or None."""
+    for media_range in _ranges(accept) or ():
+        if media_range.name == MEDIA_TYPE and media_range.quality > 0:
+            for address in media_range.parameters.get("profile", "").strip('"').split():
+                if PROFILE.fullmatch(address):
+                    return address
+    return None
 
 
 @lru_cache(256)
@@ -54,7 +85,7 @@ def _ranges(accept: str) -> list[MediaRange] | None:
         if not end or not QUALITY.fullmatch(quality):
             return None
         if match[1]:
-            ranges.append(MediaRange(match[1].lower(), frozenset(parameters), float(quality)))
+            ranges.append(MediaRange(match[1].lower(), parameters, float(quality)))
         position = end.end()
     return ranges
 

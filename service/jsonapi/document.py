@@ -1,7 +1,7 @@
 """Whole documents: what a response's body holds, as bytes."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -31,6 +31,14 @@ def many(records: Sequence[Record], included: Included, total: int, url: str, qu
     return orjson.dumps(document)
 
 
+def stretch(
+    records: Sequence[Record], included: Included, page: Mapping[str, Any], addresses: Mapping[str, str | None]
+) -> bytes:
+    """A page of a list by cursors; `page` is what there is to say about it."""
+    meta = {"meta": {"page": page}} if page else {}
+    return orjson.dumps({"data": records, **_included(included), **meta, "links": addresses})
+
+
 def relationship(data: dict[str, str] | None, addresses: dict[str, str]) -> bytes:
     """Linkage alone."""
     return orjson.dumps({"data": data, "links": addresses})
@@ -38,7 +46,10 @@ def relationship(data: dict[str, str] | None, addresses: dict[str, str]) -> byte
 
 def errors(problems: Iterable[Problem]) -> bytes:
     """An error document. Texts may quote what a client sent, so what is no Unicode becomes a question mark."""
-    entries = [{"title": p.title, "detail": p.detail, "code": p.code, "status": str(p.status)} for p in problems]
+    entries = [
+        {"title": p.title, "detail": p.detail, "code": p.code, "status": str(p.status), **(p.more or {})}
+        for p in problems
+    ]
     text = json.dumps({"errors": entries}, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace")
 

@@ -14,9 +14,14 @@ def pages(url: str, query: Query, page: Page, total: int) -> dict[str, str]:
         del numbers["prev"]
     if page.number >= last:
         del numbers["next"]
-    kept = {name: query[name] for name in KEPT if query.get(name) is not None}
-    return {name: f"{url}?{_encoded(kept, number, page.size)}" for name, number in numbers.items()}
+    asked = kept(query)
+    return {name: f"{url}?{_encoded(asked, number, page.size)}" for name, number in numbers.items()}
 
 
-def _encoded(kept: Query, number: int, size: int) -> str:
-    return encode({**kept, "page": {"number": str(number), "size": str(size)}})
+def kept(query: Query) -> Query:
+    """The parameters that all pages of a list share."""
+    return {name: query[name] for name in KEPT if query.get(name) is not None}
+
+
+def _encoded(asked: Query, number: int, size: int) -> str:
+    return encode({**asked, "page": {"number": str(number), "size": str(size)}})

@@ -8,7 +8,8 @@ from urllib.parse import unquote
 
 from service import errors
 from service.errors import Refused
-from service.jsonapi import filters
+from service.jsonapi import filters, stretches
+from service.jsonapi.cursors import Seal
 from service.jsonapi.names import MalformedList, is_blank, split_list, underscore
 from service.jsonapi.query import Query, Value
 from service.schemas.fields import FAR, Integer
@@ -33,16 +34,25 @@ def identifier(resource: Resource, text: str) -> str:
     return f"-{digits}" if text[0] == "-" and digits != "0" else digits
 
 
-def many(resource: Resource, query: Query, now: datetime) -> Selection:
-    """A list. `now` is the moment that the default window of 24 hours ends. Raises Refused."""
+def many(
+    resource: Resource, query: Query, now: datetime, seal: Seal | None = None, profiled: bool = False
+) -> Selection:
+    """A list. `now` is the moment that the default window of 24 hours ends. Raises Refused.
+
+    With a `seal` it may be paged by cursors; `profiled` tells that the client named their profile.
+    """
     fieldsets = _fieldsets(resource.registry, query)
     problems = _Problems()
     include = problems.collect(lambda: _include(resource, query)) or False
     rules = problems.collect(lambda: filters.named(resource, query, include)) or {}
     sorts = _sorts(resource, query)
-    page = problems.collect(lambda: _page(query)) or Page()
+    page, stretch = Page(), None
+    if seal and stretches.asked(query, profiled):
+        stretch = problems.collect(lambda: stretches.read(resource, query, sorts, seal, MOST_PER_PAGE))
+    else:
+        page = problems.collect(lambda: _page(query)) or page
     problems.answer()
-    return Selection(fieldsets, include, filters.read(resource, rules, now), sorts, page)
+    return Selection(fieldsets, include, filters.read(resource, rules, now), sorts, page, stretch)
 
 
 def one(resource: Resource, query: Query) -> Selection:

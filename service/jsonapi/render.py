@@ -10,6 +10,7 @@ from typing import Any
 from service.schemas.base import PREFIX, dasherize
 from service.schemas.fields import Attribute, Boolean, Inet, Integer, String, Uuid
 from service.schemas.resource import Resource
+from service.selection import Selection
 
 Record = dict[str, Any]
 Row = Sequence[Any]
@@ -79,6 +80,12 @@ def links(url: str, name: str) -> dict[str, str]:
 def linkage(identifier: str | None) -> dict[str, str] | None:
     """The account that a record points to, or null."""
     return {"type": "accounts", "id": identifier} if identifier else None
+
+
+def chosen(resource: Resource, selection: Selection) -> Renderer:
+    """The renderer of what a request selects; a relationship that is hidden is not looked up."""
+    linked = selection.include and not resource.hidden.issuperset(resource.relationships)
+    return compiled(resource, selection.fieldsets.get(resource.type), linked)
 
 
 @lru_cache(MOST_COMPILED)

@@ -2,26 +2,34 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from aiohttp import web
 
 from service import errors
 from service.db.reader import Row
-from service.jsonapi import document, params, query, render
+from service.jsonapi import accept, document, params, query, render, stretches
+from service.jsonapi.cursors import Seal
 from service.jsonapi.query import Query
 from service.jsonapi.render import Record, Renderer
 from service.schemas.base import PREFIX
 from service.schemas.resource import Resource
-from service.selection import Selection
-from service.web import links, recordings, responses, routes
-from service.web.keys import CALLER, READER, ROUTE
+from service.selection import Selection, Stretch
+from service.web import exports, links, recordings, responses, routes
+from service.web.keys import CALLER, CURSOR_KEYS, FORMAT, READER, ROUTE
 
 
-async def index(request: web.Request) -> web.Response:
-    """A page of a list."""
+async def index(request: web.Request) -> web.StreamResponse:
+    """A page of a list, or all of it as a table."""
+    if table := request.get(FORMAT):
+        return await exports.stream(request, _query(request), table)
     resource, asked, base = request[ROUTE].resource, _query(request), links.base(request)
-    selection = params.many(resource, asked, datetime.now(UTC))
-    renderer = _renderer(resource, selection)
+    profile = accept.cursor_profile(", ".join(request.headers.getall("Accept", ())))
+    seal = Seal(request.app[CURSOR_KEYS], resource.type, request[CALLER])
+    selection = params.many(resource, asked, datetime.now(UTC), seal, profiled=profile is not None)
+    renderer = render.chosen(resource, selection)
+    if selection.stretch:
+        return responses.ok(await _stretch(request, renderer, selection, selection.stretch, seal), profile)
     found = await request.app[READER].page(resource, renderer.columns, selection, request[CALLER])
     records, included = await _documented(request, renderer, selection, found.rows, base)
     url = f"{base}{PREFIX}/{resource.type}"
@@ -32,7 +40,7 @@ async def show(request: web.Request) -> web.Response:
     """One record."""
     resource = request[ROUTE].resource
     selection = params.one(resource, _query(request))
-    renderer = _renderer(resource, selection)
+    renderer = render.chosen(resource, selection)
     row = await _row(request, renderer.columns)
     (record,), included = await _documented(request, renderer, selection, [row], links.base(request))
     return responses.ok(document.one(record, included))
@@ -112,9 +120,22 @@ def _pointer(request: web.Request) -> tuple[str, ...]:
     return ("id", relationship.column)
 
 
-def _renderer(resource: Resource, selection: Selection) -> Renderer:
-    linked = selection.include and not resource.hidden.issuperset(resource.relationships)
-    return render.compiled(resource, selection.fieldsets.get(resource.type), linked)
+async def _stretch(
+    request: web.Request, renderer: Renderer, selection: Selection, wanted: Stretch, seal: Seal
+) -> bytes:
+    """A page of a list by cursors."""
+    resource, base = request[ROUTE].resource, links.base(request)
+    found = await request.app[READER].stretch(resource, renderer.columns, selection, wanted, request[CALLER])
+    records, included = await _documented(request, renderer, selection, found.rows, base)
+    cursors = stretches.cursors(seal, selection.sorts, found.places)
+    for record, cursor in zip(records, cursors, strict=True):
+        record["meta"] = {"page": {"cursor": cursor}}
+    page: dict[str, Any] = {} if found.total is None else {"total": found.total}
+    if wanted.ranged and found.more:
+        page["rangeTruncated"] = True
+    url = f"{base}{PREFIX}/{resource.type}"
+    addresses = stretches.links(url, _query(request), wanted, cursors, found.more)
+    return document.stretch(records, included, page, addresses)
 
 
 async def _documented(

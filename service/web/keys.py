@@ -1,12 +1,14 @@
 """What the application and a request carry along."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
 from service.auth.access import Access
 from service.auth.tokens import Tokens
 from service.db.reader import Reader
+from service.db.stream import Streams
+from service.jsonapi.tabular import Format
 from service.recordings.delivery import Store
 from service.schemas.resource import Resource
 from service.selection import Caller
@@ -17,13 +19,16 @@ from service.web.routes import Route
 SETTINGS = web.AppKey("settings", Settings)
 TOKENS = web.AppKey("tokens", Tokens)
 ACCESS = web.AppKey("access", Access)
+STREAMS = web.AppKey("streams", Streams)
 READER = web.AppKey("reader", Reader)
 RECORDINGS = web.AppKey("recordings", Store)
+CURSOR_KEYS = web.AppKey("cursor_keys", Sequence[bytes])  # The first signs, all verify.
 RESOURCES = web.AppKey("resources", Mapping[str, Resource])
 PAGES = web.AppKey("pages", Pages)
 
 REQUEST_ID = web.RequestKey("request_id", str)
 STARTED = web.RequestKey("started", float)  # Seconds of the monotonic clock.
 ROUTE = web.RequestKey("route", Route)
+FORMAT = web.RequestKey("format", Format)  # Of a list that is to be a table.
 CALLER = web.RequestKey("caller", Caller)
 RENEWAL = web.RequestKey("renewal", str)  # The Set-Cookie header of a session that came by cookie.

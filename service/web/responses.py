@@ -20,9 +20,10 @@ UNSEEN = {"cache-control": "no-cache"}
 JSON_API = {"content-type": MEDIA_TYPE, "vary": "Accept"}
 
 
-def ok(body: bytes) -> web.Response:
-    """A document."""
-    return web.Response(body=body, headers=JSON_API)
+def ok(body: bytes, profile: str | None = None) -> web.Response:
+    """A document; `profile` is the address of the one it follows, where the client asked for it."""
+    applied = {"content-type": f'{MEDIA_TYPE}; profile="{profile}"'} if profile else {}
+    return web.Response(body=body, headers={**JSON_API, **applied})
 
 
 def refusal(refused: Refused) -> web.Response:

@@ -83,7 +83,18 @@ keys = st.one_of(
     names.map("filter[{}]".format),
     names.map("filter[{}][]".format),
     st.sampled_from(
-        ["sort", "include", "page", "page[size]", "page[number]", "fields[cdrs]", "fields[accounts]", "filter"]
+        [
+            "sort",
+            "include",
+            "page",
+            "page[size]",
+            "page[number]",
+            "page[after]",
+            "page[before]",
+            "fields[cdrs]",
+            "fields[accounts]",
+            "filter",
+        ]
     ),
     st.text(max_size=8).map("filter[{}]".format),
     st.text(max_size=8),

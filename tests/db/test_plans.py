@@ -15,7 +15,7 @@ import pytest
 from service.db import compose, schema
 from service.jsonapi import params, query, render
 from service.schemas.resource import configured
-from service.selection import Caller
+from service.selection import Caller, Sort, Stretch
 from tests.conftest import Databases
 
 SQL = Path(__file__).parents[2] / "sql"
@@ -151,3 +151,27 @@ def test_newest_first_reads_no_more_than_the_page(postgres: Databases, database:
     rows, _ = plans(postgres.dsn(database), cdrs, None, **whole)
     assert '"Node Type": "Incremental Sort"' in rows.text
     assert '"Node Type": "Sort"' not in rows.text
+
+
+@LEGS
+@pytest.mark.parametrize("descending", [True, False], ids=["newest first", "oldest first"])
+@pytest.mark.parametrize("backwards", [False, True], ids=["next", "prev"])
+def test_a_page_by_cursor_begins_where_its_cursor_is(
+    postgres: Databases, database: str, cdrs: str, owner: str, descending: bool, backwards: bool
+) -> None:
+    """Whatever lies on the other side of the cursor is left out by days and by the index, not read and thrown away."""
+    resource, caller = RESOURCES[cdrs], Caller(7, None, False)
+    sorts = (Sort("time_start", descending), Sort("id", descending))
+    place = ("2026-02-04 06:00:00.000001+00", "7000")
+    wanted = Stretch(3, before=place, backwards=True) if backwards else Stretch(3, after=place)
+    bounds = params.many(resource, query.parse("filter[time_start_gteq]=2026-02-02"), NOON).filters
+    plan = Plan(
+        postgres.dsn(database),
+        compose.stretch(resource.sql, render.compiled(resource).columns, bounds, sorts, caller, wanted),
+    )
+    earlier = descending != backwards
+    days = range(2, 5) if earlier else range(4, 11)
+    assert plan.days == [f"2026_02_{day:02}" for day in days], plan.text
+    assert plan.indexes == {f"{owner}, time_start"}, plan.text
+    assert all(f"time_start {'<=' if earlier else '>='}" in bound for bound in plan.bounds), plan.text
+    assert '"Node Type": "Sort"' not in plan.text

@@ -1,5 +1,6 @@
 """What clients see through a real nginx with the gateway's configuration."""
 
+import gzip
 import json
 import re
 import subprocess
@@ -237,6 +238,22 @@ async def test_a_recording_that_breaks_off_is_not_ended_by_nginx_as_if_complete(
         (tmp_path / "8-REC.mp3").write_bytes(b"")
         with pytest.raises(aiohttp.ClientError):
             await response.read()
+
+
+async def test_an_export_passes_compressed_and_one_that_breaks_off_is_seen_to_do_so(
+    opened: Open, serve: Serve, data: Data
+) -> None:
+    data.execute(
+        "INSERT INTO cdr.cdr (id, time_start, vendor_id, legb_user_agent)"
+        " SELECT n, now() - interval '1 minute', 7, md5(n::text) FROM generate_series(101, 5000) AS n"
+    )
+    gateway = await opened(await serve(data.dsn))
+    whole = await gateway.get("incoming-cdrs?format=csv&count=true", 7, headers={"Accept-Encoding": "gzip"})
+    assert (whole.status, whole.headers["content-encoding"]) == (200, "gzip")
+    assert gzip.decompress(whole.body).count(b"\r\n") == int(whole.headers["x-total-count"]) + 1 == 4904
+    limited = await opened(await serve(data.dsn, EXPORT__MAX_ROWS="4900"))
+    with pytest.raises(aiohttp.ClientError):
+        await limited.get("incoming-cdrs?format=csv", 7)
 
 
 def test_no_log_line_of_the_gateway_can_hold_a_query() -> None:

@@ -22,10 +22,13 @@ BELOW = {
     "auth": GROUND,
     "recordings": {"errors", "settings"},
     "web": GROUND | {"auth", "db", "jsonapi", "recordings", "schemas", "settings"},
-    "app": {"auth", "db", "recordings", "schemas", "settings", "web"},
+    "app": {"auth", "db", "jsonapi", "recordings", "schemas", "settings", "web"},
     "server": {"app", "settings"},
+    "parquet": {"jsonapi", "schemas"},
+    "progress": set(),
+    "export": GROUND | {"app", "auth", "db", "jsonapi", "parquet", "progress", "schemas", "settings", "web"},
     "demo": {"auth", "db", "files", "server", "settings"},
-    "cli": {"auth", "db", "demo", "files", "logs", "recordings", "server", "settings"},
+    "cli": {"auth", "db", "demo", "export", "files", "logs", "recordings", "schemas", "server", "settings"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -39,6 +42,7 @@ LIBRARIES = {
     "jose": {"auth"},
     "marshmallow": {"schemas", "jsonapi", "settings"},
     "marshmallow_jsonapi": {"schemas"},
+    "pyarrow": {"parquet"},
     "orjson": {"jsonapi", "logs"},
     "structlog": {"db", "logs", "server", "web"},
 }

@@ -1,0 +1,72 @@
+"""Cursors: a record's place in an order to opaque text, signed for one order of one resource as one caller sees it."""
+
+import base64
+import hmac
+from collections.abc import Sequence
+
+import orjson
+
+from service.selection import Caller, Place, Sort
+
+PURPOSE = b"cdr-api cursor 1"  # Keeps these keys apart from the secrets' other uses.
+TAG = 16  # Bytes of the signature that are kept.
+LONGEST = 2048  # Bytes of a place; a longer cursor would not fit into a URL.
+
+
+class InvalidCursor(ValueError):
+    """Text that is no cursor, or one of another order, resource or scope."""
+
+
+class PlaceTooLong(ValueError):
+    """A place whose values do not fit into a cursor."""
+
+
+def keys(secrets: Sequence[str]) -> tuple[bytes, ...]:
+    """A key of its own from each secret: the first signs, all verify."""
+    return tuple(hmac.digest(secret.encode(), PURPOSE, "sha256") for secret in secrets)
+
+
+class Seal:
+    """Signs and verifies for a resource and a caller. A scope that has changed since ends all cursors made in it."""
+
+    def __init__(self, keys: Sequence[bytes], type_: str, caller: Caller) -> None:
+        self._keys = keys
+        self._whose = [type_, caller.customer_id, sorted(caller.account_ids) if caller.account_ids else None]
+
+    def write(self, sorts: Sequence[Sort], places: Sequence[Place]) -> list[str]:
+        """A cursor for each place. Raises PlaceTooLong."""
+        context = self._context(sorts)
+        return [_encoded(self._keys[0], context, _payload(place)) for place in places]
+
+    def read(self, sorts: Sequence[Sort], text: str) -> Place:
+        """The place that a cursor stands for. Raises InvalidCursor."""
+        payload, context = _decoded(text)[TAG:], self._context(sorts)
+        if not any(hmac.compare_digest(_encoded(key, context, payload), text) for key in self._keys):
+            raise InvalidCursor(text)
+        place: list[str | None] = orjson.loads(payload)
+        return tuple(place)
+
+    def _context(self, sorts: Sequence[Sort]) -> bytes:
+        """A line of JSON, so that no context is the beginning of another."""
+        return orjson.dumps([*self._whose, [[sort.column, sort.descending] for sort in sorts]]) + b"\n"
+
+
+def _payload(place: Place) -> bytes:
+    payload = orjson.dumps(place)
+    if len(payload) > LONGEST:
+        raise PlaceTooLong
+    return payload
+
+
+def _encoded(key: bytes, context: bytes, payload: bytes) -> str:
+    tag = hmac.digest(key, context + payload, "sha256")[:TAG]
+    return base64.urlsafe_b64encode(tag + payload).rstrip(b"=").decode()
+
+
+def _decoded(text: str) -> bytes:
+    if not text.isascii():
+        raise InvalidCursor(text)
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError as error:
+        raise InvalidCursor(text) from error

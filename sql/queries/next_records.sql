@@ -1,0 +1,2 @@
+-- The next records of an export.
+FETCH FORWARD %(count)s FROM export

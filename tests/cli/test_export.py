@@ -1,0 +1,123 @@
+"""`cdr-api export` in processes of its own: a whole file, or none."""
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+
+from tests.conftest import GOLDEN_SECRET, Api, Data, Databases
+from tests.programs import SERVICE, environment, run
+
+EVERYTHING = "filter[time_start_gteq]=2026-03-01&filter[time_start_lt]=2026-03-12"
+
+
+@pytest.fixture
+def known(postgres: Databases, golden_database: str) -> dict[str, str]:
+    dsn = postgres.dsn(golden_database)
+    return {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "AUTH__SECRETS": json.dumps([GOLDEN_SECRET])}
+
+
+def export(
+    known: dict[str, str], type_: str, query: str, output: Path, *words: str
+) -> subprocess.CompletedProcess[str]:
+    whose = words or ("--api-access", "1")
+    return run(["export", type_, *whose, "--query", query, "--output", str(output)], **known)
+
+
+def asked(type_: str) -> str:
+    return "sort=-id" if type_ == "accounts" else f"{EVERYTHING}&sort=-id&include=account"
+
+
+@pytest.mark.parametrize(("type_", "suffix"), [("incoming-cdrs", "csv"), ("cdrs", "ndjson"), ("accounts", "csv")])
+async def test_the_file_is_what_the_api_exports(
+    golden: Api, known: dict[str, str], tmp_path: Path, type_: str, suffix: str
+) -> None:
+    output = tmp_path / f"calls.{suffix}"
+    ended = export(known, type_, asked(type_), output)
+    assert ended.returncode == 0, ended.stderr
+    answer = await golden.get(f"{type_}?{asked(type_)}&format={suffix}", 1)
+    assert answer.body
+    assert output.read_bytes() == answer.body
+
+
+@pytest.mark.parametrize("type_", ["incoming-cdrs", "accounts"])
+async def test_parquet_holds_the_same_in_types(golden: Api, known: dict[str, str], tmp_path: Path, type_: str) -> None:
+    output = tmp_path / "calls.parquet"
+    ended = export(known, type_, asked(type_), output)
+    answer = await golden.get(f"{type_}?{asked(type_)}&format=ndjson", 1)
+    rows = [json.loads(line) for line in answer.body.splitlines()]
+    assert ended.stderr.splitlines()[-1] == f"{len(rows)} records to {output}"
+    table = pyarrow.parquet.read_table(output)
+    assert [typed(row) for row in rows] == [typed(row) for row in table.to_pylist()]
+    assert {str(table.schema.field(name).type) for name in table.column_names} >= {"int64", "double", "string"}
+
+
+def typed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its numerics and times in one spelling, whether they came as text or as values."""
+    shown = {}
+    for name, value in row.items():
+        if value is not None and name.startswith("time-"):
+            value = f"{value:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z" if not isinstance(value, str) else value
+        elif value is not None and name.endswith(("rate", "fee", "price", "balance", "limit")):
+            value = float(value)
+        elif name == "id":
+            value = str(value)
+        shown[name] = value
+    return shown
+
+
+def test_a_dynamic_subject_and_standard_output(known: dict[str, str]) -> None:
+    words = ["export", "cdrs", "--customer-id", "10", "--query", f"{EVERYTHING}&fields[cdrs]=duration"]
+    ended = run([*words, "--format", "csv", "--output", "-"], **known)
+    rows = list(csv.DictReader(ended.stdout.splitlines()))
+    assert len(rows) == 152
+    assert list(rows[0]) == ["id", "duration"]
+    assert ended.stderr.splitlines()[-1] == "152 records to standard output"
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "words", "code", "said"),
+    [
+        ("filter[foo_eq]=1", "x.csv", (), 2, "foo_eq is not allowed."),
+        ("", "x.xlsx", (), 2, "--format: must be one of csv, ndjson, parquet"),
+        ("", "x.csv", ("--api-access", "99999"), 1, "no such access row"),
+        ("", "nowhere/x.csv", (), 1, "No such file"),
+    ],
+)
+def test_what_cannot_be_exported_is_said_in_words(
+    known: dict[str, str], tmp_path: Path, query: str, name: str, words: tuple[str, ...], code: int, said: str
+) -> None:
+    ended = export(known, "cdrs", query, tmp_path / name, *words)
+    assert ended.returncode == code
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_goes_is_no_defect(known: dict[str, str]) -> None:
+    words = ["export", "cdrs", "--api-access", "1", "--query", EVERYTHING, "--format", "csv", "--output", "-"]
+    with subprocess.Popen(
+        [*SERVICE, *words], env=environment(**known), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert (process.returncode, said.splitlines()[-1]) == (1, "cdr-api: -: Broken pipe")
+
+
+def test_a_file_that_did_not_become_whole_leaves_the_old_one(data: Data, tmp_path: Path) -> None:
+    data.customer(7)
+    for id in range(1, 4):
+        data.call(id, vendor_id=7)
+    known = {"DATABASES__CDR__DSN": data.dsn, "DATABASES__ROUTING__DSN": data.dsn, "EXPORT__MAX_ROWS": "2"}
+    output = tmp_path / "calls.csv"
+    output.write_text("old")
+    ended = run(["export", "incoming-cdrs", "--api-access", "7", "--output", str(output)], **known)
+    assert ended.returncode != 0
+    assert "at most 2 records" in ended.stderr
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
