@@ -15,7 +15,7 @@ SERVICE = [sys.executable, "-m", "service"]
 def environment(**settings: str) -> dict[str, str]:
     """The process's own environment, with settings by their names without the prefix."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CDR_API_")}
-    return inherited | {f"CDR_API_{name}": value for name, value in settings.items()}
+    return inherited | {f"CDR_API_{name}": value for name, value in {"ADMIN__PORT": "0", **settings}.items()}
 
 
 def free_port() -> int:
@@ -48,6 +48,10 @@ class Program:
             found = self._news.wait_for(lambda: len(self._of(event)) >= times or not self._reader.is_alive(), 30)
             assert found, f"no {event!r} among {self.events}"
             return self._of(event)[times - 1]
+
+    @property
+    def admin(self) -> str:
+        return self.logged("listening")["admin"]
 
     @property
     def url(self) -> str:

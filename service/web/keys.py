@@ -1,6 +1,7 @@
 """What the application and a request carry along."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
@@ -10,16 +11,23 @@ from service.recordings.delivery import Store
 from service.schemas.resource import Resource
 from service.selection import Caller
 from service.settings import Settings
+from service.web.buckets import Allowance, Buckets
 from service.web.routes import Route
+from service.web.turns import Turns
 
 SETTINGS = web.AppKey("settings", Settings)
 TOKENS = web.AppKey("tokens", Tokens)
 READER = web.AppKey("reader", Reader)
 RECORDINGS = web.AppKey("recordings", Store)
 RESOURCES = web.AppKey("resources", Mapping[str, Resource])
+TURNS = web.AppKey("turns", Turns)
+BUCKETS = web.AppKey("buckets", Buckets)  # There are none where requests are not limited.
+STOPPING = web.AppKey("stopping", asyncio.Event)  # Is set from a signal to stop on.
+REPORT: web.AppKey[Callable[[BaseException], None]] = web.AppKey("report")  # Tells of an unexpected failure.
 
 REQUEST_ID = web.RequestKey("request_id", str)
 STARTED = web.RequestKey("started", float)  # Seconds of the monotonic clock.
 ROUTE = web.RequestKey("route", Route)
 CALLER = web.RequestKey("caller", Caller)
+ALLOWANCE = web.RequestKey("allowance", Allowance)
 RENEWAL = web.RequestKey("renewal", str)  # The Set-Cookie header of a session that came by cookie.

@@ -26,6 +26,7 @@ def leaves(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[t
 DEFAULTS = dict(leaves(tomllib.loads(DEFAULT_SETTINGS.read_text())))
 OTHERS = {
     "listen.port": 81,
+    "listen.server_timing": True,
     "resources.time_zone": "Europe/Berlin",
     "recordings.format": "wav",
     "recordings.mode": "directory",
@@ -33,6 +34,8 @@ OTHERS = {
     "gateway.trusted_proxies": ["10.0.0.0/8"],
     "log.level": "error",
     "log.format": "json",
+    "telemetry.otlp_endpoint": "http://127.0.0.1:4318/v1/traces",
+    "telemetry.sentry_dsn": "https://key@sentry.example/1",
 }
 
 

@@ -10,36 +10,46 @@ SERVICE = Path(__file__).parents[2] / "service"
 
 # Which rooms and modules each may import, besides itself.
 GROUND = {"errors", "files", "selection"}
+MEASURED = {"metrics", "timings"}
 BELOW = {
     "errors": set(),
     "files": set(),
     "selection": set(),
     "logs": set(),
+    "metrics": set(),
+    "timings": set(),
     "settings": {"files"},
     "schemas": {"selection"},
     "jsonapi": GROUND | {"schemas"},
-    "db": GROUND | {"schemas"},
-    "auth": GROUND,
+    "db": GROUND | MEASURED | {"schemas"},
+    "auth": GROUND | MEASURED,
     "recordings": {"errors", "settings"},
-    "web": GROUND | {"auth", "db", "jsonapi", "recordings", "schemas", "settings"},
-    "app": {"auth", "db", "recordings", "schemas", "settings", "web"},
-    "server": {"app", "settings"},
+    "web": GROUND | MEASURED | {"auth", "db", "jsonapi", "recordings", "schemas", "settings"},
+    "telemetry": MEASURED | {"settings", "web"},
+    "app": {"auth", "db", "recordings", "schemas", "settings", "telemetry", "web"},
+    "runner": {"web"},
+    "workers": {"metrics", "settings"},
+    "server": {"app", "metrics", "runner", "settings", "workers"},
     "demo": {"auth", "db", "files", "server", "settings"},
-    "cli": {"auth", "db", "demo", "files", "logs", "recordings", "server", "settings"},
+    "cli": {"auth", "db", "demo", "files", "logs", "recordings", "server", "settings", "telemetry"},
     "__main__": {"cli"},
     "__init__": set(),
 }
 LIBRARIES = {
     "aiobotocore": {"recordings"},
-    "aiohttp": {"web", "app", "server"},
+    "aiohttp": {"web", "app", "runner", "server", "telemetry", "workers"},
+    "gunicorn": {"workers"},
+    "opentelemetry": {"telemetry"},
+    "prometheus_client": {"metrics"},
+    "sentry_sdk": {"telemetry"},
     "aiopg": {"db"},
     "botocore": {"recordings"},
     "psycopg2": {"db"},
     "jose": {"auth"},
     "marshmallow": {"schemas", "jsonapi", "settings"},
     "marshmallow_jsonapi": {"schemas"},
-    "orjson": {"jsonapi", "logs"},
-    "structlog": {"db", "logs", "server", "web"},
+    "orjson": {"jsonapi", "logs", "web"},
+    "structlog": {"db", "logs", "server", "telemetry", "web", "workers"},
 }
 
 MODULES = sorted(SERVICE.rglob("*.py"))

@@ -5,6 +5,7 @@ from wsgiref.handlers import format_date_time
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from structlog.contextvars import bind_contextvars
 
 from service.auth import access
 from service.auth.tokens import Subject, Tokens
@@ -19,7 +20,8 @@ COOKIE = "_yeti_customer_v1_session"
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     words = request.headers.get("Authorization", "").split()
     subject = request.app[TOKENS].read(words[-1] if words else request.cookies.get(COOKIE, ""))
-    request[CALLER] = await access.caller(subject, request.app[READER])
+    request[CALLER] = caller = await access.caller(subject, request.app[READER])
+    bind_contextvars(api_access=caller.api_access_id, customer=caller.customer_id)
     if words:
         return await handler(request)
     request[RENEWAL] = _renewal(request.app[TOKENS], subject)

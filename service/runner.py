@@ -1,0 +1,73 @@
+"""An application's end without losses: what was sent is answered, and only then connections are closed."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aiohttp import web
+
+from service.web.keys import STOPPING
+
+LAST_REQUEST = 1.0  # Seconds in which clients that keep their connection open can send a last request.
+ABANDONED = 0.1  # Seconds for handlers to end that were cancelled because their time was over.
+PAUSE = 0.01
+BACKLOG = 1024  # Connections that may wait to be accepted; refusing is the service's business, not the kernel's.
+
+
+class Runner(web.AppRunner):
+    """Serves one listening socket; from `cleanup` on, requests have `timeout` seconds to be answered."""
+
+    def __init__(self, app: web.Application, listening: socket.socket, timeout: float, **options: Any) -> None:
+        super().__init__(app, access_log=None, handler_cancellation=True, shutdown_timeout=ABANDONED, **options)
+        self._listening = listening
+        self._timeout = timeout
+
+    async def cleanup(self) -> None:
+        if self.server is not None:
+            await self._drain(self.server)
+        await super().cleanup()
+
+    async def _drain(self, server: web.Server) -> None:
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._timeout
+        self.app[STOPPING].set()
+        await self._stop_listening(server)
+        await _until(lambda: not server.connections, LAST_REQUEST)
+        server.pre_shutdown()
+        transports = [connection.transport for connection in server.connections if connection.transport]
+        try:
+            async with asyncio.timeout_at(end):
+                await server.shutdown(self._timeout)
+        except TimeoutError:
+            return
+        await _until(lambda: not any(map(_unsent, transports)), end - clock())
+
+    async def _stop_listening(self, server: web.Server) -> None:
+        """Takes the connections that the kernel has made already, which it would otherwise reset."""
+        taken = list(_queued(self._listening)) if self.sites else []
+        for site in self.sites:
+            await site.stop()
+        for connection in taken:
+            await asyncio.get_running_loop().connect_accepted_socket(server, connection)
+
+
+def _queued(listening: socket.socket) -> Iterator[socket.socket]:
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:  # There is none left.
+            return
+        connection.setblocking(False)
+        yield connection
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> None:
+    clock = asyncio.get_running_loop().time
+    end = clock() + seconds
+    while not condition() and clock() < end:  # noqa: ASYNC110 # Connections tell nobody that they are closed.
+        await asyncio.sleep(PAUSE)
+
+
+def _unsent(transport: asyncio.Transport) -> bool:
+    return transport.get_write_buffer_size() > 0
