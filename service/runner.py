@@ -3,25 +3,31 @@
 import asyncio
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
 
+import structlog
 from aiohttp import web
 
-from service.web.keys import STOPPING
+from service.web.keys import SETTINGS, STOPPING
 
-LAST_REQUEST = 1.0  # Seconds in which clients that keep their connection open can send a last request.
 ABANDONED = 0.1  # Seconds for handlers to end that were cancelled because their time was over.
 PAUSE = 0.01
 BACKLOG = 1024  # Connections that may wait to be accepted; refusing is the service's business, not the kernel's.
 
+log = structlog.get_logger()
+
 
 class Runner(web.AppRunner):
-    """Serves one listening socket; from `cleanup` on, requests have `timeout` seconds to be answered."""
+    """Serves one listening socket; from `cleanup` on, requests have `listen.shutdown_timeout` to be answered."""
 
-    def __init__(self, app: web.Application, listening: socket.socket, timeout: float, **options: Any) -> None:
-        super().__init__(app, access_log=None, handler_cancellation=True, shutdown_timeout=ABANDONED, **options)
+    def __init__(self, app: web.Application, listening: socket.socket) -> None:
+        super().__init__(
+            app,
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=app[SETTINGS].listen.keepalive_timeout,
+            shutdown_timeout=ABANDONED,
+        )
         self._listening = listening
-        self._timeout = timeout
 
     async def cleanup(self) -> None:
         if self.server is not None:
@@ -30,15 +36,17 @@ class Runner(web.AppRunner):
 
     async def _drain(self, server: web.Server) -> None:
         clock = asyncio.get_running_loop().time
-        end = clock() + self._timeout
+        listen = self.app[SETTINGS].listen
+        end = clock() + listen.shutdown_timeout
+        log.info("stopping")
         self.app[STOPPING].set()
         await self._stop_listening(server)
-        await _until(lambda: not server.connections, LAST_REQUEST)
+        await _until(lambda: not server.connections, min(listen.last_request, listen.shutdown_timeout))
         server.pre_shutdown()
         transports = [connection.transport for connection in server.connections if connection.transport]
         try:
             async with asyncio.timeout_at(end):
-                await server.shutdown(self._timeout)
+                await server.shutdown(listen.shutdown_timeout)
         except TimeoutError:
             return
         await _until(lambda: not any(map(_unsent, transports)), end - clock())
@@ -48,6 +56,7 @@ class Runner(web.AppRunner):
         taken = list(_queued(self._listening)) if self.sites else []
         for site in self.sites:
             await site.stop()
+        self._listening.close()  # A site may have had a duplicate.
         for connection in taken:
             await asyncio.get_running_loop().connect_accepted_socket(server, connection)
 

@@ -44,9 +44,7 @@ def run(
 
 def _runner(listening: socket.socket, admin: socket.socket | None, settings: Settings) -> Runner:
     metrics.appear()
-    listen = settings.listen
-    app = create(settings, admin)
-    return Runner(app, listening, listen.shutdown_timeout, keepalive_timeout=listen.keepalive_timeout)
+    return Runner(create(settings, admin), listening)
 
 
 async def _serve(runner: Runner, listening: socket.socket, started: Callable[[], None]) -> None:
@@ -56,7 +54,6 @@ async def _serve(runner: Runner, listening: socket.socket, started: Callable[[],
         await web.SockSite(runner, listening, backlog=BACKLOG).start()
         started()
         await stop.wait()
-        log.info("stopping")
     finally:
         await runner.cleanup()
 
@@ -72,7 +69,8 @@ def _bound(section: str, host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         bound = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
-        raise CannotListen(f"{section}.host, {section}.port: {host}:{port}: {error.strerror}") from error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise CannotListen(f"{section}.host, {section}.port: {host}:{port}: {reason}") from error
     bound.setblocking(False)
     return bound
 

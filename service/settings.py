@@ -105,6 +105,7 @@ class Listen:
     port: int = _integer(0, 65535)
     workers: int = _integer(0, 256)
     shutdown_timeout: float = _seconds()
+    last_request: float = _seconds(least=0)
     keepalive_timeout: float = _seconds()
     server_timing: bool = _switch()
 

@@ -22,6 +22,8 @@ from service.auth.tokens import Dynamic, Tokens
 from service.db import schema
 from service.db.embedded import Server
 from service.files import SQL
+from tests import load
+from tests.load import Connection
 from tests.storage import Storage, storage
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -34,6 +36,8 @@ SMALL = {"max_connections": "200", "shared_buffers": "16MB"}
 # A disk may become slow after some thousand files have been made and removed; memory does not.
 SHARED = Path("/dev/shm")
 MEMORY = SHARED if SHARED.is_dir() and shutil.disk_usage(SHARED).free > 2**31 else None
+
+Connect = Callable[[str], Awaitable[Connection]]
 
 _numbers = count(1)
 
@@ -207,6 +211,20 @@ class Api:
 
 def path_of(path: str) -> str:
     return path if path.startswith("/") else f"/api/rest/customer/v1/{path}"
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Opens plain connections to a URL's host."""
+    opened = []
+
+    async def connected(url: str) -> Connection:
+        opened.append(await load.connect(url))
+        return opened[-1]
+
+    yield connected
+    for connection in opened:
+        connection.writer.close()
 
 
 class Answer:

@@ -49,7 +49,7 @@ LIBRARIES = {
     "marshmallow": {"schemas", "jsonapi", "settings"},
     "marshmallow_jsonapi": {"schemas"},
     "orjson": {"jsonapi", "logs", "web"},
-    "structlog": {"db", "logs", "server", "telemetry", "web", "workers"},
+    "structlog": {"db", "logs", "runner", "server", "telemetry", "web", "workers"},
 }
 
 MODULES = sorted(SERVICE.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""Starts the clocks of a request and names it by the client's X-Request-Id, cleaned, or by a new UUID (contract 11.4)."""
+"""Starts the clocks of a request and names it: by the client's X-Request-Id, cleaned, or by a UUID (contract 11.4)."""
 
 import re
 import time
