@@ -38,9 +38,9 @@ class Runner(web.AppRunner):
         clock = asyncio.get_running_loop().time
         listen = self.app[SETTINGS].listen
         end = clock() + listen.shutdown_timeout
-        log.info("stopping")
         self.app[STOPPING].set()
         await self._stop_listening(server)
+        log.info("stopping")
         await _until(lambda: not server.connections, min(listen.last_request, listen.shutdown_timeout))
         server.pre_shutdown()
         transports = [connection.transport for connection in server.connections if connection.transport]

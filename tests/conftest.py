@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -128,6 +128,18 @@ class Data:
     def insert(self, table: str, **values: Any) -> None:
         columns, places = ", ".join(values), ", ".join(["%s"] * len(values))
         self.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", tuple(values.values()))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """No call can be read inside the block."""
+        with closing(psycopg2.connect(self.dsn)) as connection, connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE cdr.cdr")
+            yield
+
+    async def blocked(self, statements: int = 1) -> None:
+        """Waits until so many statements wait for the lock."""
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        await load.until(lambda: len(self.execute(waiting)) == statements)
 
     def call(self, id: int, *, hours_ago: float = 1, **values: Any) -> None:
         """A row of cdr.cdr, one hour old, that counts."""

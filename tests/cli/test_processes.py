@@ -5,11 +5,8 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from service.auth.tokens import Tokens
@@ -34,26 +31,12 @@ def known(data: Data) -> dict[str, str]:
     return {"DATABASES__CDR__DSN": data.dsn, "DATABASES__ROUTING__DSN": data.dsn, "AUTH__SECRETS": json.dumps([SECRET])}
 
 
-@contextmanager
-def locked(data: Data) -> Iterator[None]:
-    """No call can be read inside the block."""
-    with closing(psycopg2.connect(data.dsn)) as connection, connection.cursor() as cursor:
-        cursor.execute("LOCK TABLE cdr.cdr")
-        yield
-
-
 def token(secret: str = SECRET) -> str:
     return Tokens([secret], None).issue(7)
 
 
 async def logged(program: Program, event: str, times: int = 1) -> dict[str, str]:
     return await asyncio.to_thread(program.logged, event, times)
-
-
-async def blocked(data: Data) -> None:
-    """Waits until a statement waits for the lock."""
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    await until(lambda: bool(data.execute(waiting)))
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -71,9 +54,9 @@ async def test_what_is_under_way_is_finished_and_the_rest_is_told_to_go(
     with serving(**known, **PATIENT) as program:
         slow, idle = await connect(program.url), await connect(program.url)
         assert (await idle.ask("/", Authorization=token()))[0] == 404
-        with locked(data):
+        with data.locked():
             await slow.send(LIST, Authorization=token())
-            await blocked(data)
+            await data.blocked()
             ending = asyncio.create_task(asyncio.to_thread(program.end, signal.SIGTERM))
             await logged(program, "stopping")
             with pytest.raises(ConnectionRefusedError):
@@ -89,10 +72,10 @@ async def test_what_is_under_way_is_finished_and_the_rest_is_told_to_go(
 
 
 async def test_what_takes_too_long_is_given_up(connect: Connect, known: dict[str, str], data: Data) -> None:
-    with serving(**known, LISTEN__SHUTDOWN_TIMEOUT="0.2") as program, locked(data):
+    with serving(**known, LISTEN__SHUTDOWN_TIMEOUT="0.2") as program, data.locked():
         slow = await connect(program.url)
         await slow.send(LIST, Authorization=token())
-        await blocked(data)
+        await data.blocked()
         assert await asyncio.to_thread(program.end, signal.SIGTERM) == 0
         assert await slow.ended() == b""
         assert program.logged("request")["status"] == 499
