@@ -61,8 +61,12 @@ class Program:
         """The exit code."""
         self.process.send_signal(signal)
         code = self.process.wait(timeout=30)
-        self._reader.join()
+        self.joined()
         return code
+
+    def joined(self) -> None:
+        """Waits until all that was logged has been read."""
+        self._reader.join()
 
     def _of(self, event: str) -> list[dict[str, str]]:
         return [entry for entry in self.events if entry["event"] == event]
@@ -88,3 +92,4 @@ def serving(**settings: str) -> Iterator[Program]:
         if process.poll() is None:
             process.kill()
             process.wait()
+        program.joined()

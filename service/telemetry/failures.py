@@ -28,7 +28,6 @@ def install(app: web.Application, dsn: str, transport: Transport | None = None) 
         default_integrations=False,
         auto_enabling_integrations=False,
         include_local_variables=False,
-        send_default_pii=False,
         max_breadcrumbs=0,
         before_send=_scrubbed,
     )

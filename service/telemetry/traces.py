@@ -16,6 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from service import timings
 from service.web.keys import CALLER, REQUEST_ID, ROUTE
 
+PATIENCE = 3.0  # Seconds in which spans have to be taken; the last ones hold up the end of the process.
 CLIENTS = TraceContextTextMapPropagator()  # Continues the trace that a client names in `traceparent`.
 
 
@@ -35,7 +36,7 @@ def install(app: web.Application, exporter: SpanExporter) -> None:
 
 def otlp(endpoint: str) -> SpanExporter:
     """To whatever takes OTLP over HTTP."""
-    return OTLPSpanExporter(endpoint=endpoint)
+    return OTLPSpanExporter(endpoint=endpoint, timeout=PATIENCE)
 
 
 def _traced(tracer: Tracer) -> Middleware:
