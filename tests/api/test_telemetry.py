@@ -1,6 +1,5 @@
 """What is told to other services, received in memory, and that none of it is a value of a client's."""
 
-import gzip
 import json
 import re
 from typing import Any
@@ -122,7 +121,7 @@ async def test_both_are_installed_by_their_settings_and_send(data: Data) -> None
         async with TestClient(TestServer(create(loaded))) as client:
             assert (await Api(client, loaded).get("cdrs", 7)).status == 500
     assert received.keys() == {"/v1/traces", "/api/1/envelope/"}
-    assert b"/api/rest/customer/v1/cdrs" in gzip.decompress(received["/v1/traces"])
+    assert b"/api/rest/customer/v1/cdrs" in received["/v1/traces"]
 
 
 async def test_server_timing_names_statements_by_file_where_that_is_wanted(serve: Serve, data: Data) -> None:
