@@ -1,6 +1,7 @@
 """An application's end without losses: what was sent is answered, and only then connections are closed."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Iterator
 
@@ -29,6 +30,13 @@ class Runner(web.AppRunner):
         )
         self._listening = listening
 
+    async def setup(self) -> None:
+        """Listens as well; connections are taken one at a time, so that each goes to a worker that is idle."""
+        await super().setup()
+        await web.SockSite(self, self._listening, backlog=1).start()
+        self._listening.listen(BACKLOG)  # The kernel's queue has become as short as the step.
+        log.info("serving", process=os.getpid())
+
     async def cleanup(self) -> None:
         if self.server is not None:
             await self._drain(self.server)
@@ -56,7 +64,6 @@ class Runner(web.AppRunner):
         taken = list(_queued(self._listening)) if self.sites else []
         for site in self.sites:
             await site.stop()
-        self._listening.close()  # A site may have had a duplicate.
         for connection in taken:
             await asyncio.get_running_loop().connect_accepted_socket(server, connection)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 
 import structlog
-from aiohttp import web
 
 from service import metrics, workers
 from service.app import create
@@ -37,7 +36,7 @@ def run(
     count = settings.listen.workers or len(os.sched_getaffinity(0))
     started = partial(_started, listening, admin, count, ready)
     if count == 1:
-        asyncio.run(_serve(_runner(listening, admin, settings), listening, started))
+        asyncio.run(_serve(_runner(listening, admin, settings), started))
     else:
         workers.run(count, settings, partial(_runner, listening, admin), (listening, admin), started, again)
 
@@ -47,11 +46,10 @@ def _runner(listening: socket.socket, admin: socket.socket | None, settings: Set
     return Runner(create(settings, admin), listening)
 
 
-async def _serve(runner: Runner, listening: socket.socket, started: Callable[[], None]) -> None:
+async def _serve(runner: Runner, started: Callable[[], None]) -> None:
     stop = _signalled()
     await runner.setup()
     try:
-        await web.SockSite(runner, listening, backlog=BACKLOG).start()
         started()
         await stop.wait()
     finally:

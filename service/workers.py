@@ -69,7 +69,7 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
     def load_config(self) -> None:
         graceful = math.ceil(self.settings.listen.shutdown_timeout) + MARGIN
         for name, value in {
-            "bind": [f"fd://{os.dup(self._listening.fileno())}"],
+            "bind": [],  # The runner listens itself.
             "workers": self.count,
             "worker_class": "aiohttp.GunicornWebWorker",
             "graceful_timeout": graceful,
@@ -85,7 +85,6 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
         """Is called in each worker."""
 
         async def runner() -> web.AppRunner:
-            log.info("worker started", process=os.getpid())
             return self.make(self.settings)
 
         return runner
@@ -96,12 +95,6 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
             self.settings = self.again() if self.again else self.settings
         except SettingsError as error:
             log.error("settings cannot be used, the old ones stay", problems=error.problems)
-
-    @property
-    def _listening(self) -> socket.socket:
-        listening = self.sockets[0]
-        assert listening is not None  # noqa: S101 # Only the operator's port may be missing.
-        return listening
 
     def close(self) -> None:
         for listening in self.sockets:

@@ -99,11 +99,11 @@ async def test_connections_that_wait_to_be_accepted_are_served_before_the_end(
 
 async def test_a_killed_worker_is_replaced_and_takes_only_its_own_requests_along(known: dict[str, str]) -> None:
     with serving(**known, **PATIENT, LISTEN__WORKERS="2") as program:
-        await logged(program, "worker started", 2)
+        await logged(program, "serving", 2)
         async with asking(program.url, LIST, clients=8, Authorization=token()) as tally:
             await until(lambda: tally.answered[200] > 50)
-            os.kill(int(program.logged("worker started")["process"]), signal.SIGKILL)
-            await logged(program, "worker started", 3)
+            os.kill(int(program.logged("serving")["process"]), signal.SIGKILL)
+            await logged(program, "serving", 3)
             seen = tally.answered[200]
             await until(lambda: tally.answered[200] > seen + 50)
         assert tally.answered.keys() == {200}
@@ -118,7 +118,7 @@ async def test_a_reload_takes_new_settings_without_losing_a_request(
     file.write_text(f'[auth]\nsecrets = ["{SECRET}"]\n')
     del known["AUTH__SECRETS"]
     with serving(**known, **PATIENT, LISTEN__WORKERS="2", CONFIG=str(file)) as program:
-        await logged(program, "worker started", 2)
+        await logged(program, "serving", 2)
         async with asking(program.url, LIST, clients=8, Authorization=token()) as tally:
             file.write_text(f'[auth]\nsecrets = ["{OTHER}", "{SECRET}"]\n')
             program.process.send_signal(signal.SIGHUP)
@@ -129,7 +129,7 @@ async def test_a_reload_takes_new_settings_without_losing_a_request(
         program.process.send_signal(signal.SIGHUP)
         refused = await logged(program, "settings cannot be used, the old ones stay")
         assert refused["problems"] == ["auth.secrets: is required"]
-        await logged(program, "worker started", 6)
+        await logged(program, "serving", 6)
         assert (await once(program.url, LIST, Authorization=token(OTHER)))[0] == 200
         assert await asyncio.to_thread(program.end, signal.SIGINT) == 0
 
@@ -137,14 +137,14 @@ async def test_a_reload_takes_new_settings_without_losing_a_request(
 async def test_any_worker_tells_what_all_have_counted(known: dict[str, str]) -> None:
     counted = re.compile(rb'cdr_api_requests_total{method="GET",route="none",status="404"} (\d+)')
     with serving(**known, LISTEN__WORKERS="2") as program:
-        await logged(program, "worker started", 2)
+        await logged(program, "serving", 2)
         for _ in range(20):
             assert (await once(program.url, "/"))[0] == 404
         for _ in range(4):
             _, _, text = await once(program.admin, "/metrics")
             assert counted.findall(text) == [b"20"]
-        os.kill(int(program.logged("worker started")["process"]), signal.SIGKILL)
-        await logged(program, "worker started", 3)
+        os.kill(int(program.logged("serving")["process"]), signal.SIGKILL)
+        await logged(program, "serving", 3)
         _, _, text = await once(program.admin, "/metrics")
         assert counted.findall(text) == [b"20"]
 
@@ -162,7 +162,7 @@ def test_a_taken_port_is_said_in_one_line(known: dict[str, str], section: str, w
 def test_no_file_is_left_behind(known: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with serving(**known, LISTEN__WORKERS="2") as program:
-        program.logged("worker started", 2)
+        program.logged("serving", 2)
         assert list(tmp_path.iterdir())
         assert program.end(signal.SIGTERM) == 0
     assert list(tmp_path.iterdir()) == []

@@ -37,7 +37,7 @@ BELOW = {
 }
 LIBRARIES = {
     "aiobotocore": {"recordings"},
-    "aiohttp": {"web", "app", "runner", "server", "telemetry", "workers"},
+    "aiohttp": {"web", "app", "runner", "telemetry", "workers"},
     "gunicorn": {"workers"},
     "opentelemetry": {"telemetry"},
     "prometheus_client": {"metrics"},
