@@ -83,7 +83,8 @@ async def _databases(app: web.Application) -> AsyncIterator[None]:
     search = Search(searching)
     directory = Directory(searching, search, settings.cdr.directory_refresh)
     app[keys.READER] = Reader(calls, routing, directory)
-    app[SOURCES] = {"cdr": calls, "routing": routing}
+    sources: Mapping[str, Source] = {"cdr": calls, "routing": routing}
+    app[SOURCES] = sources
     tasks = asyncio.gather(calls.primary.answer(), routing.answer(), calls.watch(), directory.watch())
     yield
     tasks.cancel()

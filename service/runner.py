@@ -61,11 +61,14 @@ class Runner(web.AppRunner):
 
     async def _stop_listening(self, server: web.Server) -> None:
         """Takes the connections that the kernel has made already, which it would otherwise reset."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listening)
+        await asyncio.sleep(0)  # What asyncio has just accepted is lost, if its server is closed in the same moment.
         taken = list(_queued(self._listening)) if self.sites else []
         for site in self.sites:
             await site.stop()
         for connection in taken:
-            await asyncio.get_running_loop().connect_accepted_socket(server, connection)
+            await loop.connect_accepted_socket(server, connection)
 
 
 def _queued(listening: socket.socket) -> Iterator[socket.socket]:
