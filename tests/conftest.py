@@ -137,8 +137,11 @@ class Data:
             yield
 
     async def blocked(self, statements: int = 1) -> None:
-        """Waits until so many statements wait for the lock."""
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        """Waits until so many statements for somebody's calls wait for the lock; the service's own may wait as well."""
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            " AND query LIKE 'SELECT r.%'"
+        )
         await load.until(lambda: len(self.execute(waiting)) == statements)
 
     def call(self, id: int, *, hours_ago: float = 1, **values: Any) -> None:

@@ -81,19 +81,23 @@ class Turns:
         """The turn may have come in the very moment in which it was no longer wanted."""
         if turn.done() and not turn.cancelled():
             self._leave(customer)
-        else:
+        elif turn in self._waiting.get(customer, ()):
             self._drop(customer, turn)
 
     def _leave(self, customer: Hashable) -> None:
         self._working[customer] -= 1
         if not self._working[customer]:
             del self._working[customer]
-        following = min(filter(self._has_place, self._waiting), key=self._working.__getitem__, default=None)
-        if following is not None:
+        while (following := self._following()) is not None:
             turn = self._waiting[following][0]
             self._drop(following, turn)
-            self._working[following] += 1
-            turn.set_result(None)
+            if not turn.done():  # It is, where somebody has gone away and does not know it yet.
+                self._working[following] += 1
+                turn.set_result(None)
+                return
+
+    def _following(self) -> Hashable | None:
+        return min(filter(self._has_place, self._waiting), key=self._working.__getitem__, default=None)
 
     def _drop(self, customer: Hashable, turn: asyncio.Future[None]) -> None:
         """Takes a turn out of its customer's row, which then waits behind the others."""

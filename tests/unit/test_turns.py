@@ -106,14 +106,15 @@ async def test_whoever_waits_too_long_is_sent_away_and_takes_no_place() -> None:
     assert people.names == "c"
 
 
-@pytest.mark.parametrize("moment", ["before its turn", "at its turn"])
+@pytest.mark.parametrize("moment", ["before its turn", "just before its turn", "at its turn"])
 async def test_who_goes_away_leaves_the_place_to_the_next(moment: str) -> None:
     people = await crowd(1, 1)
     await people.come("a")
     (leaving,) = await people.come("b")
     await people.come("c")
-    if moment == "at its turn":
+    if moment != "before its turn":
         people.working.pop()[1].set()
+    if moment == "at its turn":
         await asyncio.sleep(0)  # The place is given to b, who does not know it yet.
     leaving.cancel()
     with suppress(asyncio.CancelledError):
