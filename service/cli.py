@@ -37,16 +37,20 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _serve(loaded: Settings, arguments: argparse.Namespace) -> None:
-    _require(loaded, *SERVED)
-    _require_recordings(loaded)
+    _require_served(loaded)
     server.run(loaded, again=partial(_again, arguments.config))
 
 
 def _again(config: str | None) -> Settings:
     """The settings as they are now, for workers that replace others."""
     loaded = settings.load(config, os.environ)
-    _require(loaded, *SERVED)
+    _require_served(loaded)
     return loaded
+
+
+def _require_served(loaded: Settings) -> None:
+    _require(loaded, *SERVED)
+    _require_recordings(loaded)
 
 
 def _demo(loaded: Settings, arguments: argparse.Namespace) -> None:

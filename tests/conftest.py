@@ -130,10 +130,10 @@ class Data:
         self.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", tuple(values.values()))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """No call can be read inside the block."""
+    def locked(self, table: str = "cdr.cdr") -> Iterator[None]:
+        """The table cannot be read inside the block."""
         with closing(psycopg2.connect(self.dsn)) as connection, connection.cursor() as cursor:
-            cursor.execute("LOCK TABLE cdr.cdr")
+            cursor.execute(f"LOCK TABLE {table}")
             yield
 
     async def blocked(self, statements: int = 1) -> None:

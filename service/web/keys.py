@@ -27,6 +27,7 @@ REPORT: web.AppKey[Callable[[BaseException], None]] = web.AppKey("report")  # Te
 
 REQUEST_ID = web.RequestKey("request_id", str)
 STARTED = web.RequestKey("started", float)  # Seconds of the monotonic clock.
+ANSWERED = web.RequestKey("answered", float)  # The same, when the head of the answer was about to leave.
 ROUTE = web.RequestKey("route", Route)
 CALLER = web.RequestKey("caller", Caller)
 ALLOWANCE = web.RequestKey("allowance", Allowance)

@@ -9,7 +9,7 @@ from service.errors import Refused
 from service.jsonapi import document
 from service.jsonapi.accept import MEDIA_TYPE
 from service.web.buckets import Allowance
-from service.web.keys import ALLOWANCE, RENEWAL, REQUEST_ID, SETTINGS, STARTED, STOPPING
+from service.web.keys import ALLOWANCE, ANSWERED, RENEWAL, REQUEST_ID, SETTINGS, STARTED, STOPPING
 
 SECURITY = {
     "x-frame-options": "SAMEORIGIN",
@@ -53,7 +53,8 @@ async def finish(request: web.Request, response: web.StreamResponse) -> None:
     if ALLOWANCE in request:
         headers.extend(_limits(request[ALLOWANCE]))
     headers["x-request-id"] = request[REQUEST_ID]
-    headers["x-runtime"] = f"{time.monotonic() - request[STARTED]:.6f}"
+    request[ANSWERED] = time.monotonic()
+    headers["x-runtime"] = f"{request[ANSWERED] - request[STARTED]:.6f}"
     if request.app[SETTINGS].listen.server_timing:
         headers["server-timing"] = _server_timing()
     if request.app[STOPPING].is_set():  # The client's next request has to go to another process.

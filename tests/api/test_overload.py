@@ -25,6 +25,17 @@ async def test_what_cannot_even_wait_is_sent_away_at_once(serve: Serve, data: Da
     assert [answer.status for answer in await asyncio.gather(*served)] == [200, 200]
 
 
+async def test_recordings_take_no_place_because_listening_takes_long(serve: Serve, data: Data) -> None:
+    api = await serve(data.dsn, OVERLOAD__CONCURRENCY="1", OVERLOAD__QUEUE="0")
+    with data.locked("billing.accounts"):
+        slow = asyncio.create_task(api.get("accounts", 7))
+        await data.blocked(1)
+        assert (await api.get("cdrs", 7)).status == 503
+        answer = await api.get("cdrs/7/rec", 7)
+        assert (answer.status, answer.body) == (404, b"")
+    assert (await slow).status == 200
+
+
 async def test_who_waits_too_long_is_sent_away(serve: Serve, data: Data) -> None:
     api = await serve(data.dsn, OVERLOAD__CONCURRENCY="1", OVERLOAD__WAIT="0.05")
     with data.locked():

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from service import metrics, timings
 from service.timings import Timing
 from service.web import proxies
-from service.web.keys import CALLER, ROUTE, SETTINGS, STARTED
+from service.web.keys import ANSWERED, CALLER, ROUTE, SETTINGS, STARTED
 
 GONE = 499  # As nginx calls a client that went away before its answer.
 
@@ -31,7 +31,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _note(request: web.Request, status: int, size: int) -> None:
-    seconds = time.monotonic() - request[STARTED]
+    now = time.monotonic()
+    seconds = request.get(ANSWERED, now) - request[STARTED]  # What is streamed takes as long as its client likes.
     route, caller = request.get(ROUTE), request.get(CALLER)
     method = request.method if request.method in hdrs.METH_ALL else "other"
     _measure(method, route.template if route else "none", status, size, seconds)
@@ -40,7 +41,7 @@ def _note(request: web.Request, status: int, size: int) -> None:
         "path": route.template if route else None,
         "status": status,
         "bytes": size,
-        "duration_ms": round(1000 * seconds, 3),
+        "duration_ms": round(1000 * (now - request[STARTED]), 3),
         "api_access": caller.api_access_id if caller else None,
         "customer": caller.customer_id if caller else None,
         "client": proxies.client(request),
