@@ -211,8 +211,10 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    otlp_endpoint: str = _setting(types.String(validate=validate.Regexp(r"$|https?://[^/]+.*$")))
-    sentry_dsn: str = _setting(types.String(validate=validate.Regexp(r"$|https?://[^@/]+@[^@/]+/.+$")))
+    otlp_endpoint: str = _setting(Endpoint())
+    sentry_dsn: str = _setting(
+        types.String(validate=validate.Regexp(r"$|https?://[^@/]+@[^@/]+/.+$", error="is no DSN of Sentry."))
+    )
 
 
 @dataclass(frozen=True, slots=True)
