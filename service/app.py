@@ -1,10 +1,12 @@
 """The application: everything is wired here, and nowhere else."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -13,7 +15,7 @@ from service.auth.access import Access
 from service.auth.tokens import Tokens
 from service.db.partitions import Directory
 from service.db.pool import Limits, Pool
-from service.db.reader import Reader
+from service.db.reader import Reader, Source
 from service.db.replicas import Replica, Replicated
 from service.db.search import Search
 from service.db.stream import Streams
@@ -21,14 +23,18 @@ from service.jsonapi import cursors
 from service.recordings import stores
 from service.schemas import resource
 from service.settings import CallDatabase, Database, Databases, Settings
-from service.web import handlers, keys, responses, viewer
+from service.web import admin, handlers, keys, responses, viewer
+from service.web.buckets import Buckets
 from service.web.middlewares import MIDDLEWARES
+from service.web.turns import Bounds, Turns
+
+SOURCES: web.AppKey[Mapping[str, Source]] = web.AppKey("sources")
 
 SEARCH_PATIENCE = 60.0  # Seconds that a search waits for the directory to be read, or the other way round.
 
 
-def create(settings: Settings) -> web.Application:
-    """An application that opens its pools when it starts and closes them when it ends."""
+def create(settings: Settings, operator: socket.socket | None = None) -> web.Application:
+    """An application that opens its pools, and the operator's port on its socket, and closes both when it ends."""
     app = web.Application(middlewares=MIDDLEWARES)
     app[keys.SETTINGS] = settings
     app[keys.TOKENS] = Tokens(settings.auth.secrets, settings.auth.token_lifetime)
@@ -43,9 +49,34 @@ def create(settings: Settings) -> web.Application:
     app[keys.PAGES] = viewer.pages(app[keys.RESOURCES], settings.recordings.format)
     app.router.add_route("*", r"/{path:[\s\S]*}", handlers.dispatch, expect_handler=handlers.expect)
     app.on_response_prepare.append(responses.finish)
+    _bounded(app, settings)
+    _told(app, settings)
     app.cleanup_ctx.append(_databases)
     app.cleanup_ctx.append(_recordings)
+    if operator is not None:
+        app.cleanup_ctx.append(partial(_operated, operator))
     return app
+
+
+def _bounded(app: web.Application, settings: Settings) -> None:
+    """Takes on only so much at once, and nothing new at the end."""
+    app[keys.STOPPING] = asyncio.Event()
+    app[keys.TURNS] = Turns(Bounds(**asdict(settings.overload)))
+    if settings.rate_limit.requests:
+        app[keys.BUCKETS] = Buckets(settings.rate_limit.requests, settings.rate_limit.period)
+
+
+def _told(app: web.Application, settings: Settings) -> None:
+    """Tells other services, with libraries that are installed only where that is wanted."""
+    app[keys.REPORT] = lambda error: None
+    if settings.telemetry.otlp_endpoint:
+        from service.telemetry import traces
+
+        traces.install(app, traces.otlp(settings.telemetry.otlp_endpoint))
+    if settings.telemetry.sentry_dsn:
+        from service.telemetry import failures
+
+        failures.install(app, settings.telemetry.sentry_dsn)
 
 
 async def _databases(app: web.Application) -> AsyncIterator[None]:
@@ -64,6 +95,8 @@ async def _databases(app: web.Application) -> AsyncIterator[None]:
         for name, database in (("cdr", settings.cdr), ("routing", settings.routing))
     }
     app[keys.STREAMS] = Streams(exporting, reader, export.max_rows)
+    sources: Mapping[str, Source] = {"cdr": calls, "routing": routing}
+    app[SOURCES] = sources
     tasks = asyncio.gather(calls.primary.answer(), routing.answer(), calls.watch(), directory.watch())
     yield
     tasks.cancel()
@@ -79,6 +112,22 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
     async with stores.opened(app[keys.SETTINGS].recordings) as store:
         app[keys.RECORDINGS] = store
         yield
+
+
+async def _operated(listening: socket.socket, app: web.Application) -> AsyncIterator[None]:
+    """The operator's port, from before the first request until after the last."""
+    operated = admin.Operated(app[keys.STOPPING], partial(_health, app[SOURCES]))
+    runner = web.AppRunner(admin.create(operated), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.SockSite(runner, listening).start()
+    yield
+    await runner.cleanup()
+
+
+async def _health(sources: Mapping[str, Source]) -> Mapping[str, str | None]:
+    """What each part suffers of, by name; None where it answers, be it by a replica."""
+    problems = await asyncio.gather(*(admin.problem_of(source.fetch("SELECT 1")) for source in sources.values()))
+    return dict(zip((f"database {name}" for name in sources), problems, strict=True))
 
 
 def _calls(settings: Databases) -> Replicated:

@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 
-from service import demo, export, logs, server, settings
+from service import demo, export, logs, server, settings, telemetry
 from service.auth.tokens import Dynamic, Subject, Tokens
 from service.db import pool, schema
 from service.files import SQL
@@ -37,10 +38,21 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _serve(loaded: Settings, _: argparse.Namespace) -> None:
+def _serve(loaded: Settings, arguments: argparse.Namespace) -> None:
+    _require_served(loaded)
+    server.run(loaded, again=partial(_again, arguments.config))
+
+
+def _again(config: str | None) -> Settings:
+    """The settings as they are now, for workers that replace others."""
+    loaded = settings.load(config, os.environ)
+    _require_served(loaded)
+    return loaded
+
+
+def _require_served(loaded: Settings) -> None:
     _require(loaded, *SERVED)
     _require_recordings(loaded)
-    server.run(loaded)
 
 
 def _demo(loaded: Settings, arguments: argparse.Namespace) -> None:
@@ -94,7 +106,8 @@ def _require(loaded: Settings, *keys: str) -> None:
     given = [(key, dsn) for key, dsn in given if key in keys] + [
         ("databases.cdr.replicas", dsn) for dsn in cdr.replicas
     ]
-    problems = [f"{key}: {problem}" for key, dsn in given if (problem := pool.problem_with(dsn))]
+    problems = list(telemetry.problems(loaded.telemetry))
+    problems += [f"{key}: {problem}" for key, dsn in given if (problem := pool.problem_with(dsn))]
     if problems:
         raise SettingsError(problems)
 

@@ -36,6 +36,7 @@ def _with(settings: Settings, dsn: str) -> Settings:
     databases = settings.databases
     return replace(
         settings,
+        listen=replace(settings.listen, workers=1),  # The database ends with this process, and so do its workers.
         databases=replace(databases, cdr=replace(databases.cdr, dsn=dsn), routing=replace(databases.routing, dsn=dsn)),
         auth=replace(settings.auth, secrets=settings.auth.secrets or [secrets.token_hex(32)]),
     )

@@ -163,6 +163,12 @@ def busy(detail: str) -> Refused:
     return Refused(Problem("Service unavailable", detail, "503", 503), retry_after=1)
 
 
+def too_many_requests(seconds: int) -> Refused:
+    """The caller asks more often than it may; it may again in so many seconds."""
+    detail = f"The rate limit is exceeded. Try again in {seconds} s."
+    return Refused(Problem("Too many requests", detail, "429", 429), retry_after=seconds)
+
+
 def timed_out() -> Refused:
     """A statement ran past its time limit."""
     detail = "The query took too long. Narrow it, for instance by filter[time_start_gteq] and filter[time_start_lt]."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from service.app import create
-from service.auth import access
+from service.auth.access import Access
 from service.auth.tokens import Subject
 from service.db.stream import Streams, TooManyRows
 from service.errors import Refused
@@ -71,16 +71,16 @@ async def _run(settings: Settings, wanted: Wanted) -> None:
     app.freeze()
     await app.startup()
     try:
-        caller = await _caller(wanted.subject, app[keys.READER])
+        caller = await _caller(wanted.subject, app[keys.ACCESS])
         resource = app[keys.RESOURCES][wanted.type]
         await _export(settings, wanted, resource, app[keys.STREAMS], caller)
     finally:
         await app.cleanup()
 
 
-async def _caller(subject: Subject, source: access.Source) -> Caller:
+async def _caller(subject: Subject, access: Access) -> Caller:
     try:
-        return await access.caller(subject, source)
+        return await access.caller(subject)
     except Refused as refused:
         if refused.problems[0].status != 401:
             raise

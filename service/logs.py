@@ -1,11 +1,14 @@
-"""How the program writes its log: for people, or as JSON for machines."""
+"""How the program writes its log: for people, or as JSON for machines; never with a value that a client has sent."""
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
 from typing import TextIO
 
 import orjson
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 def configure(level: str, format_: str, stream: TextIO = sys.stderr) -> None:
@@ -15,7 +18,8 @@ def configure(level: str, format_: str, stream: TextIO = sys.stderr) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *_rendering(format_),
+            _with_cause,
+            _rendering(format_),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(stream),
@@ -24,17 +28,35 @@ def configure(level: str, format_: str, stream: TextIO = sys.stderr) -> None:
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
 
 
-def _rendering(format_: str) -> list[structlog.typing.Processor]:
+def _rendering(format_: str) -> Processor:
     if format_ == "console":
-        return [structlog.dev.ConsoleRenderer(colors=False)]
-    return [
-        structlog.processors.dict_tracebacks,
-        structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode()),
-    ]
+        return structlog.dev.ConsoleRenderer(colors=False)
+    return structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode())
+
+
+def _with_cause(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Says what was raised and where, but neither message nor variables: PostgreSQL's messages quote phone numbers."""
+    given = event.pop("exc_info", None)
+    error = (
+        given if isinstance(given, BaseException) else (sys.exc_info() if given is True else given or (None,) * 3)[1]
+    )
+    if error is not None:
+        event["exception"] = "\n".join(_described(error))
+    return event
+
+
+def _described(error: BaseException) -> Iterator[str]:
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        yield from _described(cause)
+    code = getattr(error, "pgcode", None)  # PostgreSQL's code for what went wrong.
+    yield f"{type(error).__module__}.{type(error).__qualname__}" + (f" {code}" if code else "")
+    yield from (line.rstrip() for line in traceback.format_tb(error.__traceback__))
 
 
 class _Forward(logging.Handler):
-    """Hands a library's record to structlog."""
+    """Hands a library's record to structlog; only its first line, because asyncio lists exceptions in the others."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger(record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+        event = record.getMessage().partition("\n")[0]
+        structlog.get_logger(record.name).log(record.levelno, event, exc_info=record.exc_info)

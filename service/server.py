@@ -1,52 +1,81 @@
-"""Settings to a listening server, until a signal ends it."""
+"""Settings to listening processes, until a signal ends them."""
 
 import asyncio
+import os
 import signal
+import socket
 from collections.abc import Callable
+from functools import partial
 
 import structlog
-from aiohttp import web
 
+from service import metrics, workers
 from service.app import create
+from service.runner import BACKLOG, Runner
 from service.settings import Settings
-
-LONGEST_LINE = 65536  # Bytes of a request's first line: all filters at once fit, and some thousand values of one.
 
 log = structlog.get_logger()
 
 
 class CannotListen(Exception):
-    """The address cannot be listened on; the message says why."""
+    """An address cannot be listened on; the message says which and why."""
 
 
-def run(settings: Settings, ready: Callable[[str], None] = lambda url: None) -> None:
-    """Serves until SIGINT or SIGTERM; `ready` gets the URL once requests are taken. Raises CannotListen."""
-    asyncio.run(_serve(settings, ready))
+def run(
+    settings: Settings,
+    ready: Callable[[str], None] = lambda url: None,
+    again: Callable[[], Settings] | None = None,
+) -> None:
+    """Serves until SIGINT or SIGTERM; `ready` gets the URL once requests are taken. Raises CannotListen.
+
+    `again` reads the settings anew, for workers that are started by SIGHUP.
+    """
+    listening, admin = _bound("listen", settings.listen.host, settings.listen.port), None
+    if settings.admin.port is not None:
+        admin = _bound("admin", settings.admin.host, settings.admin.port)
+    count = settings.listen.workers or len(os.sched_getaffinity(0))
+    started = partial(_started, listening, admin, count, ready)
+    if count == 1:
+        asyncio.run(_serve(_runner(listening, admin, settings), started))
+    else:
+        workers.run(count, settings, partial(_runner, listening, admin), (listening, admin), started, again)
 
 
-async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
+def _runner(listening: socket.socket, admin: socket.socket | None, settings: Settings) -> Runner:
+    metrics.appear()
+    return Runner(create(settings, admin), listening)
+
+
+async def _serve(runner: Runner, started: Callable[[], None]) -> None:
     stop = _signalled()
-    runner = web.AppRunner(create(settings), access_log=None, handler_cancellation=True, max_line_size=LONGEST_LINE)
     await runner.setup()
     try:
-        host, port = await _listen(runner, settings)
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        log.info("listening", url=url)
-        ready(url)
+        started()
         await stop.wait()
-        log.info("stopping")
     finally:
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> tuple[str, int]:
-    listen = settings.listen
+def _started(listening: socket.socket, admin: socket.socket | None, count: int, ready: Callable[[str], None]) -> None:
+    url = _url(listening)
+    log.info("listening", url=url, admin=_url(admin) if admin else None, workers=count)
+    ready(url)
+
+
+def _bound(section: str, host: str, port: int) -> socket.socket:
     try:
-        await web.TCPSite(runner, listen.host, listen.port).start()
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        bound = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
-        raise CannotListen(f"listen.host, listen.port: {listen.host}:{listen.port}: {error.strerror}") from error
-    host, port = runner.addresses[0][:2]
-    return host, port
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise CannotListen(f"{section}.host, {section}.port: {host}:{port}: {reason}") from error
+    bound.setblocking(False)
+    return bound
+
+
+def _url(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _signalled() -> asyncio.Event:

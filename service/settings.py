@@ -68,8 +68,8 @@ class Endpoint(types.String):
         return text
 
 
-class Lifetime(types.Integer):
-    """Seconds; empty text stands for none."""
+class Optional(types.Integer):
+    """A whole number; empty text stands for none."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         return None if value == "" else super()._deserialize(value, *args, **kwargs)
@@ -91,6 +91,10 @@ def _seconds(least: float = 0.001) -> Any:
     return _setting(types.Float(validate=validate.Range(least, 86400)))
 
 
+def _switch() -> Any:
+    return _setting(types.Boolean())
+
+
 def _list(item: types.Field) -> Any:
     return _setting(types.List(item))
 
@@ -99,6 +103,34 @@ def _list(item: types.Field) -> Any:
 class Listen:
     host: str = _setting(types.String(validate=validate.Length(1)))
     port: int = _integer(0, 65535)
+    workers: int = _integer(0, 256)
+    shutdown_timeout: float = _seconds()
+    last_request: float = _seconds(least=0)
+    keepalive_timeout: float = _seconds()
+    server_timing: bool = _switch()
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    host: str = _setting(types.String(validate=validate.Length(1)))
+    port: int | None = _setting(
+        Optional(strict=True, allow_none=True, validate=lambda value: value is None or validate.Range(0, 65535)(value))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    concurrency: int = _integer(1, 10000)
+    customer_concurrency: int = _integer(1, 10000)
+    queue: int = _integer(0, 100000)
+    customer_queue: int = _integer(0, 100000)
+    wait: float = _seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    requests: int = _integer(0, 1000000)
+    period: float = _seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +163,7 @@ class Databases:
 class Auth:
     secrets: list[str] = _list(types.String())
     token_lifetime: int | None = _setting(
-        Lifetime(strict=True, allow_none=True, validate=lambda value: value is None or validate.Range(1)(value))
+        Optional(strict=True, allow_none=True, validate=lambda value: value is None or validate.Range(1)(value))
     )
     cache_seconds: float = _seconds(least=0)
 
@@ -183,6 +215,15 @@ class Gateway:
 class Log:
     level: str = _text("debug", "info", "warning", "error")
     format: str = _text("console", "json")
+    slow_request: float = _seconds(least=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    otlp_endpoint: str = _setting(Endpoint())
+    sentry_dsn: str = _setting(
+        types.String(validate=validate.Regexp(r"$|https?://[^@/]+@[^@/]+/.+$", error="is no DSN of Sentry."))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +231,9 @@ class Settings:
     """All settings; config/default.toml says what each is."""
 
     listen: Listen = _setting(types.Nested(lambda: _schema(Listen)))
+    admin: Admin = _setting(types.Nested(lambda: _schema(Admin)))
+    overload: Overload = _setting(types.Nested(lambda: _schema(Overload)))
+    rate_limit: RateLimit = _setting(types.Nested(lambda: _schema(RateLimit)))
     databases: Databases = _setting(types.Nested(lambda: _schema(Databases)))
     auth: Auth = _setting(types.Nested(lambda: _schema(Auth)))
     resources: Resources = _setting(types.Nested(lambda: _schema(Resources)))
@@ -197,6 +241,7 @@ class Settings:
     recordings: Recordings = _setting(types.Nested(lambda: _schema(Recordings)))
     gateway: Gateway = _setting(types.Nested(lambda: _schema(Gateway)))
     log: Log = _setting(types.Nested(lambda: _schema(Log)))
+    telemetry: Telemetry = _setting(types.Nested(lambda: _schema(Telemetry)))
 
 
 def load(path: str | None, environment: Mapping[str, str]) -> Settings:
@@ -235,6 +280,8 @@ def shown(settings: Settings) -> dict[str, Any]:
         if section[key]:
             section[key] = MASKED
     values["databases"]["cdr"]["replicas"] = [MASKED for _ in values["databases"]["cdr"]["replicas"]]
+    if values["telemetry"]["sentry_dsn"]:
+        values["telemetry"]["sentry_dsn"] = MASKED
     return values
 
 

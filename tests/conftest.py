@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -22,6 +22,8 @@ from service.auth.tokens import Dynamic, Tokens
 from service.db import schema
 from service.db.embedded import Server
 from service.files import SQL
+from tests import load
+from tests.load import Connection
 from tests.storage import Storage, storage
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -34,6 +36,8 @@ SMALL = {"max_connections": "200", "shared_buffers": "16MB"}
 # A disk may become slow after some thousand files have been made and removed; memory does not.
 SHARED = Path("/dev/shm")
 MEMORY = SHARED if SHARED.is_dir() and shutil.disk_usage(SHARED).free > 2**31 else None
+
+Connect = Callable[[str], Awaitable[Connection]]
 
 _numbers = count(1)
 
@@ -125,6 +129,21 @@ class Data:
         columns, places = ", ".join(values), ", ".join(["%s"] * len(values))
         self.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", tuple(values.values()))
 
+    @contextmanager
+    def locked(self, table: str = "cdr.cdr") -> Iterator[None]:
+        """The table cannot be read inside the block."""
+        with closing(psycopg2.connect(self.dsn)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {table}")
+            yield
+
+    async def blocked(self, statements: int = 1) -> None:
+        """Waits until so many statements for somebody's calls wait for the lock; the service's own may wait as well."""
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            " AND query LIKE 'SELECT r.%'"
+        )
+        await load.until(lambda: len(self.execute(waiting)) == statements)
+
     def call(self, id: int, *, hours_ago: float = 1, **values: Any) -> None:
         """A row of cdr.cdr, one hour old, that counts."""
         moment = datetime.now(UTC) - timedelta(hours=hours_ago)
@@ -207,6 +226,20 @@ class Api:
 
 def path_of(path: str) -> str:
     return path if path.startswith("/") else f"/api/rest/customer/v1/{path}"
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Opens plain connections to a URL's host."""
+    opened = []
+
+    async def connected(url: str) -> Connection:
+        opened.append(await load.connect(url))
+        return opened[-1]
+
+    yield connected
+    for connection in opened:
+        connection.writer.close()
 
 
 class Answer:

@@ -15,7 +15,7 @@ SERVICE = [sys.executable, "-m", "service"]
 def environment(**settings: str) -> dict[str, str]:
     """The process's own environment, with settings by their names without the prefix."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CDR_API_")}
-    return inherited | {f"CDR_API_{name}": value for name, value in settings.items()}
+    return inherited | {f"CDR_API_{name}": value for name, value in {"ADMIN__PORT": "0", **settings}.items()}
 
 
 def free_port() -> int:
@@ -50,6 +50,10 @@ class Program:
             return self._of(event)[times - 1]
 
     @property
+    def admin(self) -> str:
+        return self.logged("listening")["admin"]
+
+    @property
     def url(self) -> str:
         return self.logged("listening")["url"]
 
@@ -57,8 +61,12 @@ class Program:
         """The exit code."""
         self.process.send_signal(signal)
         code = self.process.wait(timeout=30)
-        self._reader.join()
+        self.joined()
         return code
+
+    def joined(self) -> None:
+        """Waits until all that was logged has been read."""
+        self._reader.join()
 
     def _of(self, event: str) -> list[dict[str, str]]:
         return [entry for entry in self.events if entry["event"] == event]
@@ -84,3 +92,4 @@ def serving(**settings: str) -> Iterator[Program]:
         if process.poll() is None:
             process.kill()
             process.wait()
+        program.joined()

@@ -4,10 +4,12 @@ import time
 
 from aiohttp import web
 
+from service import timings
 from service.errors import Refused
 from service.jsonapi import document
 from service.jsonapi.accept import MEDIA_TYPE
-from service.web.keys import RENEWAL, REQUEST_ID, STARTED
+from service.web.buckets import Allowance
+from service.web.keys import ALLOWANCE, ANSWERED, RENEWAL, REQUEST_ID, SETTINGS, STARTED, STOPPING
 
 SECURITY = {
     "x-frame-options": "SAMEORIGIN",
@@ -49,5 +51,26 @@ async def finish(request: web.Request, response: web.StreamResponse) -> None:
     headers.extend(own)
     if RENEWAL in request:
         headers.add("set-cookie", request[RENEWAL])
+    if ALLOWANCE in request:
+        headers.extend(_limits(request[ALLOWANCE]))
     headers["x-request-id"] = request[REQUEST_ID]
-    headers["x-runtime"] = f"{time.monotonic() - request[STARTED]:.6f}"
+    request[ANSWERED] = time.monotonic()
+    headers["x-runtime"] = f"{request[ANSWERED] - request[STARTED]:.6f}"
+    if request.app[SETTINGS].listen.server_timing:
+        headers["server-timing"] = _server_timing()
+    if request.app[STOPPING].is_set():  # The client's next request has to go to another process.
+        response.force_close()
+        headers["connection"] = "close"
+
+
+def _limits(allowance: Allowance) -> dict[str, str]:
+    return {
+        "ratelimit-limit": str(allowance.limit),
+        "ratelimit-remaining": str(allowance.remaining),
+        "ratelimit-reset": str(allowance.reset),
+    }
+
+
+def _server_timing() -> str:
+    """Each statement in the order in which they were run, as `cdr.list;dur=1.5`, in milliseconds."""
+    return ", ".join(f"{t.pool}.{t.statement};dur={1000 * t.seconds:.3f}" for t in timings.current()) or "none;dur=0"

@@ -26,6 +26,7 @@ def leaves(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[t
 DEFAULTS = dict(leaves(tomllib.loads(DEFAULT_SETTINGS.read_text())))
 OTHERS = {
     "listen.port": 81,
+    "listen.server_timing": True,
     "resources.time_zone": "Europe/Berlin",
     "recordings.format": "wav",
     "recordings.mode": "directory",
@@ -33,6 +34,8 @@ OTHERS = {
     "gateway.trusted_proxies": ["10.0.0.0/8"],
     "log.level": "error",
     "log.format": "json",
+    "telemetry.otlp_endpoint": "http://127.0.0.1:4318/v1/traces",
+    "telemetry.sentry_dsn": "https://key@sentry.example/1",
 }
 
 
@@ -72,6 +75,14 @@ def test_tokens_without_end_are_asked_for_by_an_empty_lifetime(text: str) -> Non
 BAD = {
     "LISTEN__PORT": "70000",
     "LISTEN__PROT": "80",
+    "LISTEN__WORKERS": "-1",
+    "LISTEN__SERVER_TIMING": "perhaps",
+    "ADMIN__PORT": "eighty",
+    "OVERLOAD__CONCURRENCY": "0",
+    "RATE_LIMIT__REQUESTS": "-1",
+    "LOG__SLOW_REQUEST": "-1",
+    "TELEMETRY__OTLP_ENDPOINT": "somewhere",
+    "TELEMETRY__SENTRY_DSN": "https://sentry.example/1",
     "LISTEN": "80",
     "NOSUCH": "1",
     "LISTEN__PORT__DEEPER": "1",

@@ -5,8 +5,10 @@ from service.web.middlewares.conditional import conditional
 from service.web.middlewares.errors import errors
 from service.web.middlewares.negotiate import negotiate
 from service.web.middlewares.observe import observe
+from service.web.middlewares.overload import overload
 from service.web.middlewares.pages import pages
+from service.web.middlewares.rate_limit import rate_limit
 from service.web.middlewares.request_id import request_id
 from service.web.middlewares.route import route
 
-MIDDLEWARES = (request_id, observe, errors, pages, route, authenticate, negotiate, conditional)
+MIDDLEWARES = (request_id, observe, errors, pages, route, authenticate, rate_limit, negotiate, overload, conditional)

@@ -5,6 +5,7 @@ from wsgiref.handlers import format_date_time
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from structlog.contextvars import bind_contextvars
 
 from service.auth.tokens import Subject, Tokens
 from service.errors import Refused
@@ -18,7 +19,8 @@ COOKIE = "_yeti_customer_v1_session"
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     words = request.headers.get("Authorization", "").split()
     subject = request.app[TOKENS].read(words[-1] if words else request.cookies.get(COOKIE, ""))
-    request[CALLER] = await request.app[ACCESS].caller(subject)
+    request[CALLER] = caller = await request.app[ACCESS].caller(subject)
+    bind_contextvars(api_access=caller.api_access_id, customer=caller.customer_id)
     if words:
         return await handler(request)
     request[RENEWAL] = _renewal(request.app[TOKENS], subject)

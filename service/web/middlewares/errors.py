@@ -6,6 +6,7 @@ from aiohttp.typedefs import Handler
 
 from service.errors import Problem, Refused, internal_error
 from service.web import responses
+from service.web.keys import REPORT
 
 log = structlog.get_logger()
 
@@ -19,6 +20,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as refused:  # What aiohttp itself refuses, such as a target that is no path.
         problem = Problem(refused.reason, refused.reason, str(refused.status), refused.status)
         return responses.refusal(Refused(problem))
-    except Exception:
-        log.exception("request failed", method=request.method)
+    except Exception as error:
+        log.exception("request failed")
+        request.app[REPORT](error)
         return responses.refusal(internal_error())

@@ -1,30 +1,67 @@
-"""Writes one line for each request; nothing of what is asked or answered is in it, for that holds phone numbers."""
+"""Measures each request and writes a line for it, without anything of what is asked, which may be a phone number."""
 
+import asyncio
 import time
+from collections.abc import Sequence
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from service import metrics, timings
+from service.timings import Timing
 from service.web import proxies
-from service.web.keys import CALLER, ROUTE, STARTED
+from service.web.keys import ANSWERED, CALLER, ROUTE, SETTINGS, STARTED
+
+GONE = 499  # As nginx calls a client that went away before its answer.
 
 log = structlog.get_logger()
 
 
 @web.middleware
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-    response = await handler(request)
+    with metrics.REQUESTS_IN_FLIGHT.track_inprogress():
+        try:
+            response = await handler(request)
+        except asyncio.CancelledError:
+            _note(request, GONE, 0)
+            raise
+        _note(request, response.status, response.content_length or response.body_length)
+        return response
+
+
+def _note(request: web.Request, status: int, size: int) -> None:
+    now = time.monotonic()
+    seconds = request.get(ANSWERED, now) - request[STARTED]  # What is streamed takes as long as its client likes.
     route, caller = request.get(ROUTE), request.get(CALLER)
-    log.info(
-        "request",
-        method=request.method,
-        path=route.template if route else None,
-        status=response.status,
-        bytes=response.content_length or 0,
-        duration_ms=round(1000 * (time.monotonic() - request[STARTED]), 3),
-        api_access=caller.api_access_id if caller else None,
-        customer=caller.customer_id if caller else None,
-        client=proxies.client(request),
-    )
-    return response
+    method = request.method if request.method in hdrs.METH_ALL else "other"
+    _measure(method, route.template if route else "none", status, size, seconds)
+    line = {
+        "method": method,
+        "path": route.template if route else None,
+        "status": status,
+        "bytes": size,
+        "duration_ms": round(1000 * (now - request[STARTED]), 3),
+        "api_access": caller.api_access_id if caller else None,
+        "customer": caller.customer_id if caller else None,
+        "client": proxies.client(request),
+    }
+    log.info("request", **line)
+    slow = request.app[SETTINGS].log.slow_request
+    if slow and seconds >= slow:
+        log.warning("slow request", **line, statements_ms=_named(timings.current()))
+
+
+def _measure(method: str, route: str, status: int, size: int, seconds: float) -> None:
+    metrics.REQUESTS.labels(route, method, status).inc()
+    metrics.REQUEST_SECONDS.labels(route).observe(seconds)
+    metrics.RESPONSE_BYTES.labels(route).inc(size)
+
+
+def _named(statements: Sequence[Timing]) -> dict[str, float]:
+    """Milliseconds by pool and file of the SQL."""
+    named: dict[str, float] = {}
+    for timing in statements:
+        name = f"{timing.pool}.{timing.statement}"
+        named[name] = round(named.get(name, 0) + 1000 * timing.seconds, 3)
+    return named

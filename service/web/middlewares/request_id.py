@@ -1,4 +1,4 @@
-"""Names the request: by the client's X-Request-Id, cleaned, or by a new UUID (contract 11.4)."""
+"""Starts the clocks of a request and names it: by the client's X-Request-Id, cleaned, or by a UUID (contract 11.4)."""
 
 import re
 import time
@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from structlog.contextvars import bound_contextvars
 
+from service import timings
 from service.web.keys import REQUEST_ID, STARTED
 
 UNWANTED = re.compile(r"[^A-Za-z0-9_@-]")
@@ -19,5 +20,5 @@ async def request_id(request: web.Request, handler: Handler) -> web.StreamRespon
     request[STARTED] = time.monotonic()
     given = request.headers.get("X-Request-Id", "")
     request[REQUEST_ID] = UNWANTED.sub("", given)[:LONGEST] if given.strip() else str(uuid.uuid4())
-    with bound_contextvars(request_id=request[REQUEST_ID]):
+    with bound_contextvars(request_id=request[REQUEST_ID]), timings.collected():
         return await handler(request)

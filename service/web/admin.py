@@ -1,0 +1,78 @@
+"""The operator's port: whether the process lives, whether it can serve and why not, and what it has measured."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+
+from service import metrics
+from service.errors import Refused
+
+PATIENCE = 2.0  # Seconds in which everything has to answer; who asks does not wait much longer.
+NOT_CACHED = {"cache-control": "no-store"}
+
+Health = Callable[[], Awaitable[Mapping[str, str | None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """What the port tells of: `stopping` is set from a signal to stop on; `health` says what each part suffers of."""
+
+    stopping: asyncio.Event
+    health: Health
+
+
+OPERATED = web.AppKey("operated", Operated)
+
+
+def create(operated: Operated) -> web.Application:
+    """The application of the port; it knows no customers."""
+    app = web.Application()
+    app[OPERATED] = operated
+    app.router.add_get("/live", live)
+    app.router.add_get("/ready", ready)
+    app.router.add_get("/metrics", measured)
+    return app
+
+
+async def live(_: web.Request) -> web.Response:
+    """The process answers, whatever else may be wrong; there is no use in starting it anew."""
+    return _document(200, {"live": True})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Whether requests should be sent here, and all that speaks against it."""
+    operated = request.app[OPERATED]
+    parts = await operated.health()
+    reasons = [f"{name}: {problem}" for name, problem in parts.items() if problem is not None]
+    if operated.stopping.is_set():
+        reasons.insert(0, "stopping")
+    states = {name: "down" if problem else "up" for name, problem in parts.items()}
+    return _document(503 if reasons else 200, {"ready": not reasons, "reasons": reasons, "parts": states})
+
+
+async def measured(_: web.Request) -> web.Response:
+    """Everything that is measured, of all processes, for Prometheus."""
+    text = await asyncio.to_thread(metrics.exposition)
+    return web.Response(body=text, headers={"content-type": metrics.CONTENT_TYPE, **NOT_CACHED})
+
+
+async def problem_of(answer: Awaitable[object]) -> str | None:
+    """What keeps a part from answering in time, in words that name no address, or None."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await answer
+    except TimeoutError:
+        return f"did not answer in {PATIENCE:g} seconds"
+    except Refused as refused:
+        return str(refused)
+    except Exception as error:
+        return type(error).__name__
+    return None
+
+
+def _document(status: int, content: Mapping[str, object]) -> web.Response:
+    headers = {"content-type": "application/json", **NOT_CACHED}
+    return web.Response(status=status, body=orjson.dumps(content) + b"\n", headers=headers)

@@ -1,0 +1,22 @@
+"""Lets few requests work at once, by turns of their customers, and sends away what would wait too long."""
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from service import metrics
+from service.errors import busy
+from service.web.keys import CALLER, ROUTE, TURNS
+from service.web.routes import RECORDING
+from service.web.turns import Full
+
+
+@web.middleware
+async def overload(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request[ROUTE].action == RECORDING:  # It is sent for as long as somebody listens, and needs no database then.
+        return await handler(request)
+    try:
+        async with request.app[TURNS].place(request[CALLER].customer_id):
+            return await handler(request)
+    except Full as full:
+        metrics.REQUESTS_REFUSED.labels(full.reason).inc()
+        raise busy("Too many requests are waiting.") from full
