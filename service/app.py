@@ -2,8 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC
 from functools import partial
@@ -87,7 +86,7 @@ async def _databases(app: web.Application) -> AsyncIterator[None]:
     searching = Pool("search", settings.cdr.dsn, replace(calls.primary.limits, size=2, acquire_timeout=SEARCH_PATIENCE))
     search = Search(searching)
     directory = Directory(searching, search, settings.cdr.directory_refresh)
-    app[keys.READER] = reader = Reader(calls, routing, directory)
+    app[keys.READER] = reader = Reader(calls, routing, directory, app[keys.SETTINGS].resources.total_cache_seconds)
     app[keys.ACCESS] = Access(reader, app[keys.SETTINGS].auth.cache_seconds)
     export = app[keys.SETTINGS].export
     exporting = {
@@ -97,15 +96,23 @@ async def _databases(app: web.Application) -> AsyncIterator[None]:
     app[keys.STREAMS] = Streams(exporting, reader, export.max_rows)
     sources: Mapping[str, Source] = {"cdr": calls, "routing": routing}
     app[SOURCES] = sources
-    tasks = asyncio.gather(calls.primary.answer(), routing.answer(), calls.watch(), directory.watch())
+    watching = (calls.primary.answer(), routing.answer(), calls.watch(), directory.watch())
+    tasks = [asyncio.create_task(task) for task in watching]
     yield
-    tasks.cancel()
-    with suppress(asyncio.CancelledError):
-        await tasks
+    await _end(tasks)
     await search.close()
     await calls.close()
     for pool in (routing, searching, *exporting.values()):
         await pool.close()
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancels again until all have ended: `asyncio.wait_for`, which aiopg uses, may swallow one on Python 3.11."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.1)
 
 
 async def _recordings(app: web.Application) -> AsyncIterator[None]:

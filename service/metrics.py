@@ -71,6 +71,11 @@ KNOWN: dict[Counter | Gauge | Histogram, tuple[tuple[str, ...], ...]] = {
 PLAIN = (REQUESTS_IN_FLIGHT, REQUESTS_WAITING, DIRECTORY_AGE_SECONDS)
 
 
+def asked(cache: str, *, hit: bool) -> None:
+    """Counts a question to a cache."""
+    CACHE_REQUESTS.labels(cache, "hit" if hit else "miss").inc()
+
+
 def share(folder: str) -> None:
     """Keeps values in files of this folder from now on, so that those of forked workers add up."""
     for metric in KNOWN:

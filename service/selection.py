@@ -7,12 +7,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A condition on a column of a resource's SQL. `accounts` tells that the values are UUIDs of accounts."""
+    """A condition on a column of a resource's SQL.
+
+    `accounts` tells that the values are UUIDs of accounts, `moving` that it is implied and moves with time.
+    """
 
     column: str
     operator: str
     values: Sequence[Any]
     accounts: bool = False
+    moving: bool = False
 
 
 @dataclass(frozen=True, slots=True)

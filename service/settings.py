@@ -173,6 +173,7 @@ class Resources:
     incoming_cdr_hide_fields: list[str] = _list(types.String())
     outgoing_cdr_hide_fields: list[str] = _list(types.String())
     time_zone: str = _setting(Zone())
+    total_cache_seconds: float = _seconds(least=0)
 
 
 @dataclass(frozen=True, slots=True)

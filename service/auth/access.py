@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
-from service.auth.memory import Memory
 from service.auth.tokens import Dynamic, Subject
 from service.errors import unauthorized
+from service.memory import Memory
 from service.selection import Caller
 
 MOST_KEPT = 10_000
@@ -22,8 +22,10 @@ class Access:
     """Finds callers; what it knows of access rows, customers and profiles is at most `seconds` old."""
 
     def __init__(self, source: Source, seconds: float) -> None:
-        self.rows = Memory(source.access, seconds, MOST_KEPT)
-        self.profiles = Memory[tuple[int, int], bool | None](lambda key: source.profile(*key), seconds, MOST_KEPT)
+        self.rows = Memory("caller", source.access, seconds, MOST_KEPT)
+        self.profiles = Memory[tuple[int, int], bool | None](
+            "caller", lambda key: source.profile(*key), seconds, MOST_KEPT
+        )
 
     async def caller(self, subject: Subject) -> Caller:
         """Who asks. Raises Refused (401) when the access row, the customer or the profile is gone."""

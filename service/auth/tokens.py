@@ -9,6 +9,7 @@ from typing import Any
 
 from jose import jwt
 
+from service import metrics
 from service.errors import unauthorized
 
 ALGORITHM = "HS256"
@@ -65,7 +66,10 @@ class Tokens:
 
     def read(self, token: str) -> Subject:
         """Whom a token stands for: the id of an access row, or a dynamic one's own words. Raises Refused (401)."""
+        misses = self.misses
         known = self._known(token)
+        if self.misses == misses:
+            metrics.asked("token", hit=True)
         _require(known.start <= time.time() < known.end)
         return known.subject
 
@@ -79,6 +83,7 @@ class Tokens:
         return str(jwt.encode(claims, self._secrets[0], algorithm=ALGORITHM))
 
     def _verified(self, token: str) -> Verified:
+        metrics.asked("token", hit=False)
         claims = self._claims(token)
         _require(AUDIENCE in _audiences(claims.get("aud")))
         start = _seconds(claims["nbf"]) if "nbf" in claims else -inf

@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from service import metrics
 from service.db import compose, sql_files
 from service.db.compose import Span
 from service.db.pool import Pool
@@ -56,6 +57,7 @@ class Directory:
         self._wake = asyncio.Event()
         self._listed: str | None = None
         self._loaded = -RELOAD
+        self.refreshed: float | None = None  # When it was last read, by the monotonic clock.
         self._replace([])
 
     async def watch(self) -> None:
@@ -65,6 +67,8 @@ class Directory:
                 await self.refresh()
             except Exception as error:
                 log.warning("partitions not read", error=" ".join(str(error).split()))
+            if self.refreshed is not None:
+                metrics.DIRECTORY_AGE_SECONDS.set(time.monotonic() - self.refreshed)
             self._wake.clear()
             try:
                 async with asyncio.timeout(self._refresh):
@@ -78,6 +82,8 @@ class Directory:
         if listed != self._listed or time.monotonic() - self._loaded >= RELOAD:
             self._replace(await self._ranged(await self._named()))
             self._listed, self._loaded = listed, time.monotonic()
+            if len(self._partitions) > BATCH:
+                self._pool.close_idle()  # Their backends remember every partition that they have read.
         else:
             newest = {partition.oid: partition for partition in await self._ranged(self._newest())}
             self._replace([newest.get(partition.oid, partition) for partition in self._partitions.values()])

@@ -6,6 +6,7 @@ statement than PostgreSQL does.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ import psycopg2
 import structlog
 from psycopg2.extensions import TransactionRollbackError, parse_dsn
 
+from service import metrics, timings
 from service.db.compose import Statement
 from service.db.connection import Connection, Limits, Rows
 from service.errors import busy, unavailable
@@ -47,7 +49,10 @@ class Pool:
         self._dsn = dsn
         self._slots = asyncio.Semaphore(limits.size)
         self._idle: list[Connection] = []
+        self._busy = 0
         self._closed = False
+        self._waits = metrics.POOL_WAIT_SECONDS.labels(name)
+        self._counted = [metrics.POOL_CONNECTIONS.labels(name, state) for state in ("idle", "busy")]
 
     async def fetch(
         self, text: str, parameters: Mapping[str, Any] | None = None, name: str = "", repeated: bool = False
@@ -63,6 +68,7 @@ class Pool:
                     conflict = isinstance(error, TransactionRollbackError)
                     if attempt == MOST_ATTEMPTS or not (reused or conflict) or isinstance(error, TimeoutError):
                         raise unavailable() from error
+                    metrics.DATABASE_RETRIES.labels(self.name, "conflict" if conflict else "lost").inc()
                     if not conflict:
                         self.close_idle()  # One had died while it was idle, and so may have the others.
         raise AssertionError("the last attempt returns or raises")
@@ -81,15 +87,17 @@ class Pool:
 
             async def fetch(text: str, parameters: Mapping[str, Any] | None = None, name: str = "") -> Rows:
                 try:
-                    return await connection.fetch(Statement(text, parameters, name))
+                    return await self._timed(connection, Statement(text, parameters, name))
                 except LOST as error:
                     raise unavailable() from error
 
+            self._count(1)
             try:
                 await fetch("BEGIN READ ONLY")
                 yield fetch
             finally:
                 connection.close()
+                self._count(-1)
 
     async def answer(self) -> None:
         """Waits until the database answers, and says in the log what it waits for."""
@@ -115,14 +123,18 @@ class Pool:
         """Closes the connections that nobody uses; new ones are opened as they are needed."""
         while self._idle:
             self._idle.pop().close()
+        self._count(0)
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self.limits.acquire_timeout):
                 await self._slots.acquire()
         except TimeoutError as error:
             raise busy("Too many requests are waiting for the database.") from error
+        finally:
+            self._waits.observe(time.monotonic() - began)
         try:
             yield
         finally:
@@ -130,13 +142,30 @@ class Pool:
 
     async def _attempt(self, statement: Statement) -> Rows:
         connection = self._take(statement) or await Connection.open(self._dsn, self.limits)
+        self._count(1)
         try:
-            return await connection.fetch(statement)
+            return await self._timed(connection, statement)
         finally:
             if (self._closed or connection.worn) and not connection.closed:
                 connection.close()
             if not connection.closed:
                 self._idle.append(connection)
+            self._count(-1)
+
+    async def _timed(self, connection: Connection, statement: Statement) -> Rows:
+        began, name = time.monotonic(), statement.name or "other"
+        try:
+            return await connection.fetch(statement)
+        finally:
+            seconds = time.monotonic() - began
+            metrics.STATEMENT_SECONDS.labels(self.name, name).observe(seconds)
+            timings.add(self.name, name, seconds)
+
+    def _count(self, taken: int) -> None:
+        self._busy += taken
+        idle, busy = self._counted
+        idle.set(len(self._idle))
+        busy.set(self._busy)
 
     def _take(self, statement: Statement) -> Connection | None:
         """An idle connection: for what is repeated, one that knows it or else the one that knows least.

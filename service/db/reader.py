@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from psycopg2.errors import InsufficientPrivilege, UndefinedTable
 
+from service import metrics
 from service.db import compose, sql_files
 from service.db.compose import Span
 from service.db.partitions import Directory, Partition
 from service.db.pool import Pool
 from service.db.replicas import Replicated
+from service.memory import Memory
 from service.schemas.fields import Integer
 from service.schemas.resource import Resource
 from service.selection import Caller, Filter, Place, Selection, Sort, Stretch
@@ -22,6 +25,7 @@ Source = Pool | Replicated
 
 MOST_PARTITIONS = 8  # That a list by ids may plan; where there are more, the ids are searched for first.
 MOST_SEARCHED = 100  # Ids of one list.
+MOST_TOTALS = 10_000  # Lists whose totals are remembered.
 
 
 class Asked(NamedTuple):
@@ -51,13 +55,25 @@ class Stretched:
     total: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """A list whose records are counted; `key` leaves out what changes with the clock."""
+
+    resource: Resource
+    key: tuple[Filter, ...]
+    caller: Caller
+    filters: tuple[Filter, ...] = field(compare=False)
+    spans: Sequence[Span] | None = field(compare=False)
+
+
 class Reader:
     """Reads resources from the two databases; joins across them are not possible."""
 
-    def __init__(self, calls: Replicated, routing: Pool, directory: Directory) -> None:
+    def __init__(self, calls: Replicated, routing: Pool, directory: Directory, total_age: float) -> None:
         self._calls = calls
         self._routing = routing
         self._directory = directory
+        self._totals: Memory[Counting, int] = Memory("total", self._counted, total_age, MOST_TOTALS)
 
     async def page(self, resource: Resource, columns: Sequence[str], selection: Selection, caller: Caller) -> Found:
         """A page of a list; the total is only counted where the page does not tell it. Raises Refused."""
@@ -69,8 +85,8 @@ class Reader:
         rows = await source.fetch(*statement)
         if len(rows) < page.size and (rows or page.number == 1):
             return Found(rows, page.offset + len(rows))
-        [(total,)] = await source.fetch(*compose.count(resource.sql, filters, caller, spans))
-        return Found(rows, total)
+        total = await self._total(resource, filters, caller, spans)
+        return Found(rows, max(total, page.offset + len(rows)) if rows else total)
 
     async def stretch(
         self, resource: Resource, columns: Sequence[str], selection: Selection, wanted: Stretch, caller: Caller
@@ -83,7 +99,7 @@ class Reader:
         rows = found[: wanted.size][:: -1 if wanted.backwards else 1]
         total = None
         if wanted.total:
-            [(total,)] = await source.fetch(*compose.count(resource.sql, filters, caller, spans))
+            total = await self._total(resource, filters, caller, spans)
         places = [tuple(row[width:]) for row in rows]
         return Stretched([row[:width] for row in rows], places, len(found) > wanted.size, total)
 
@@ -101,15 +117,19 @@ class Reader:
             return await self._anywhere(self._routing, asked)
         if not _fits(identifier):
             return None
-        for group in self._directory.guesses(int(identifier)):
+        outcomes = chain(("direct",), repeat("envelope"))
+        for group, outcome in zip(self._directory.guesses(int(identifier)), outcomes, strict=False):
             row = await self._within(self._calls, asked, group)
             if row is not None:
+                metrics.DIRECTORY_LOOKUPS.labels(outcome).inc()
                 return row
         # A replica may not have it yet, so from here on it is the primary that answers.
         for partition in await self._directory.search(int(identifier)):
             row = await self._within(self._calls.primary, asked, [partition])
             if row is not None:
+                metrics.DIRECTORY_LOOKUPS.labels("everywhere").inc()
                 return row
+        metrics.DIRECTORY_LOOKUPS.labels("missing").inc()
         return None
 
     async def _within(self, source: Source, asked: Asked, group: Sequence[Partition | None]) -> Row | None:
@@ -167,7 +187,7 @@ class Reader:
         if not condition.accounts:
             return condition
         rows = await self._routing.fetch(sql_files.text("queries/account_numbers"), {"uuids": tuple(condition.values)})
-        return replace(condition, values=[number for (number,) in rows])
+        return replace(condition, values=tuple(number for (number,) in rows))
 
     async def _spans(self, resource: Resource, filters: Sequence[Filter]) -> Sequence[Span] | None:
         """Where the ids lie that a list of calls asks for; None where it asks for none or needs no such help."""
@@ -181,6 +201,18 @@ class Reader:
         partitions = {partition for group in found for partition in group}
         spans = [partition.span for partition in partitions if partition and partition.span]
         return spans if len(spans) == len(partitions) else None
+
+    async def _total(
+        self, resource: Resource, filters: Sequence[Filter], caller: Caller, spans: Sequence[Span] | None
+    ) -> int:
+        """How many records there are on all pages; many pages of the same list count but once (0.1.13)."""
+        key = tuple(replace(condition, values=()) if condition.moving else condition for condition in filters)
+        return await self._totals.get(Counting(resource, key, caller, tuple(filters), spans))
+
+    async def _counted(self, wanted: Counting) -> int:
+        statement = compose.count(wanted.resource.sql, wanted.filters, wanted.caller, wanted.spans)
+        [(total,)] = await self._source(wanted.resource).fetch(*statement)
+        return int(total)
 
     def _source(self, resource: Resource) -> Source:
         return self._calls if resource.meta.database == "cdr" else self._routing

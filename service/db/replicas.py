@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from math import nan
 from typing import Any
 
 import structlog
 
+from service import metrics
 from service.db import sql_files
 from service.db.pool import Pool, Rows
 from service.errors import Refused, Unavailable
@@ -30,6 +32,8 @@ class Replica:
         if fit != self.fit:
             log.warning("replica in use" if fit else "replica out of use", replica=self.pool.name, lag=lag)
         self.lag, self.fit = lag, fit
+        metrics.REPLICA_UP.labels(self.pool.name).set(fit)
+        metrics.REPLICA_LAG_SECONDS.labels(self.pool.name).set(nan if lag is None else lag)
 
 
 class Replicated:

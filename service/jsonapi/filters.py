@@ -58,7 +58,7 @@ def read(resource: Resource, given: Given, now: datetime) -> tuple[Filter, ...]:
     found = [condition for condition in conditions.values() if condition is not None]
     window = resource.meta.window
     if window and not _bounded(window, given, conditions):
-        found.append(Filter(window, "gteq", (_day_before(now, resource.schema.time_zone),)))
+        found.append(Filter(window, "gteq", (_day_before(now, resource.schema.time_zone),), moving=True))
     return tuple(found)
 
 

@@ -199,12 +199,12 @@ async def test_a_revocation_acts_when_the_memory_ends(
     path: str,
     status: int,
 ) -> None:
-    monkeypatch.setattr("service.auth.memory.monotonic", lambda: 1000.0)
+    monkeypatch.setattr("service.memory.monotonic", lambda: 1000.0)
     assert (await api.get(path, caller)).status == 200
     data.execute(statement)
-    monkeypatch.setattr("service.auth.memory.monotonic", lambda: 1000.0 + 4.999)
+    monkeypatch.setattr("service.memory.monotonic", lambda: 1000.0 + 4.999)
     assert (await api.get(path, caller)).status == 200
-    monkeypatch.setattr("service.auth.memory.monotonic", lambda: 1000.0 + 5)
+    monkeypatch.setattr("service.memory.monotonic", lambda: 1000.0 + 5)
     assert (await api.get(path, caller)).status == status
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from service.db import sql_files
 from service.db.pool import Pool
-from tests.conftest import Api, Data
+from tests.conftest import Api, Data, Serve
 
 FIRST, SECOND = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))
 CDRS = pytest.mark.parametrize("cdrs", ["incoming-cdrs", "cdrs"])
@@ -177,3 +177,37 @@ async def test_a_single_record_costs_one_and_its_account_another(
 async def test_what_is_refused_costs_nothing(api: Api, ran: list[Ran], path: str) -> None:
     assert (await api.get(path, 7)).status in (400, 404)
     assert ran == []
+
+
+@CDRS
+async def test_walking_pages_counts_once(api: Api, ran: list[Ran], cdrs: str) -> None:
+    for number in (1, 2, 1, 2):
+        answer = await api.get(f"{cdrs}?page[size]=2&page[number]={number}", 7)
+        assert answer.json["meta"] == {"total-count": 5}
+    assert kinds(ran).count("count") == 1
+
+
+@CDRS
+async def test_a_total_is_the_callers_own_and_the_filters_own(api: Api, data: Data, ran: list[Ran], cdrs: str) -> None:
+    data.customer(8)
+    data.customer(9, account_ids=[71])
+    data.execute("UPDATE sys.api_access SET customer_id = 7 WHERE id = 9")
+    asked = [("", 7, 5), ("&filter[id_gt]=2", 7, 3), ("", 8, 0), ("", 9, 2), ("&filter[id_gt]=3", 7, 2), ("", 7, 5)]
+    for query, caller, total in asked:
+        answer = await api.get(f"{cdrs}?page[size]=1{query}", caller)
+        assert answer.json["meta"] == {"total-count": total}, (query, caller)
+
+
+async def test_a_remembered_total_is_never_below_what_is_shown(api: Api, data: Data) -> None:
+    assert (await api.get("cdrs?page[size]=5", 7)).json["meta"] == {"total-count": 5}
+    for id in range(6, 9):
+        data.call(id, vendor_id=7, customer_id=7, vendor_acc_id=71, customer_acc_id=71)
+    answer = await api.get("cdrs?page[size]=5&page[number]=2", 7)
+    assert (len(answer.ids), answer.json["meta"]) == (3, {"total-count": 8})
+
+
+async def test_totals_need_not_be_remembered(serve: Serve, data: Data, ran: list[Ran]) -> None:
+    api = await serve(data.dsn, RESOURCES__TOTAL_CACHE_SECONDS="0")
+    for _ in range(3):
+        await api.get("cdrs?page[size]=2", 7)
+    assert kinds(ran).count("count") == 3

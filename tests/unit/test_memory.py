@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.auth.memory import Memory
+from service.memory import Memory
 
 SECONDS = 5.0
 
@@ -20,7 +20,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("service.auth.memory.monotonic", clock)
+    monkeypatch.setattr("service.memory.monotonic", clock)
     return clock
 
 
@@ -44,7 +44,7 @@ class Table:
 
 
 def remembered(table: Table, seconds: float = SECONDS, most: int = 10) -> Memory[int, str | None]:
-    return Memory(table.read, seconds, most)
+    return Memory("test", table.read, seconds, most)
 
 
 async def others() -> None:

@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 
 from cachetools import LRUCache
 
+from service import metrics
+
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -15,28 +17,32 @@ Value = TypeVar("Value")
 class Memory(Generic[Key, Value]):
     """Answers from at most `most` keys' look-ups, none begun more than `seconds` ago; 0 looks up for each request.
 
-    Who asks while a look-up is under way waits for that one. What fails is not kept. `hits` and `misses` only grow.
+    Who asks while a look-up is under way waits for that one. What fails is not kept. `cache` names it in metrics.
     """
 
-    def __init__(self, look_up: Callable[[Key], Awaitable[Value]], seconds: float, most: int) -> None:
+    def __init__(self, cache: str, look_up: Callable[[Key], Awaitable[Value]], seconds: float, most: int) -> None:
         self.hits = self.misses = 0
+        self._cache = cache
         self._look_up = look_up
         self._seconds = seconds
         self._begun: LRUCache[Key, tuple[float, asyncio.Task[Value]]] = LRUCache(most)
 
     async def get(self, key: Key) -> Value:
         """What the look-up finds; raises what it raises."""
-        if not self._seconds:
-            self.misses += 1
-            return await self._look_up(key)
         until, task = self._begun.get(key, (0.0, None))
-        if task and until > monotonic():
-            self.hits += 1
-        else:
-            self.misses += 1
+        known = task is not None and until > monotonic()
+        self._note(known)
+        if not self._seconds:
+            return await self._look_up(key)
+        if task is None or not known:
             task = self._begin(key)
         # One who no longer waits does not end it for the others.
         return task.result() if task.done() else await asyncio.shield(task)
+
+    def _note(self, known: bool) -> None:
+        self.hits += known
+        self.misses += not known
+        metrics.asked(self._cache, hit=known)
 
     def _begin(self, key: Key) -> asyncio.Task[Value]:
         """Counted from its beginning, since what it reads may change while it is under way."""
