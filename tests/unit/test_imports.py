@@ -61,7 +61,7 @@ LIBRARIES = {
     "aiopg": {"db"},
     "botocore": {"recordings"},
     "psycopg2": {"db"},
-    "cachetools": {"auth", "db"},
+    "cachetools": {"memory"},
     "jose": {"auth"},
     "marshmallow": {"schemas", "jsonapi", "settings"},
     "marshmallow_jsonapi": {"schemas"},
