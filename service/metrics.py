@@ -2,7 +2,9 @@
 
 import os
 import platform
+from functools import lru_cache
 from importlib.metadata import version
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -16,6 +18,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call] # It has no types.
 
 REGISTRY = CollectorRegistry()
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+Metric = TypeVar("Metric", Counter, Gauge, Histogram)
 
 
 def _counter(name: str, text: str, *labels: str) -> Counter:
@@ -71,9 +76,15 @@ KNOWN: dict[Counter | Gauge | Histogram, tuple[tuple[str, ...], ...]] = {
 PLAIN = (REQUESTS_IN_FLIGHT, REQUESTS_WAITING, DIRECTORY_AGE_SECONDS)
 
 
+@lru_cache(4096)
+def series(metric: Metric, *labels: object) -> Metric:
+    """The series of a metric with these labels, which takes the library a while to find."""
+    return metric.labels(*labels)
+
+
 def asked(cache: str, *, hit: bool) -> None:
     """Counts a question to a cache."""
-    CACHE_REQUESTS.labels(cache, "hit" if hit else "miss").inc()
+    series(CACHE_REQUESTS, cache, "hit" if hit else "miss").inc()
 
 
 def share(folder: str) -> None:

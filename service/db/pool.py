@@ -127,6 +127,17 @@ class Pool:
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
+        if self._slots.locked():
+            await self._wait()
+        else:
+            await self._slots.acquire()
+            self._waits.observe(0)
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    async def _wait(self) -> None:
         began = time.monotonic()
         try:
             async with asyncio.timeout(self.limits.acquire_timeout):
@@ -135,10 +146,6 @@ class Pool:
             raise busy("Too many requests are waiting for the database.") from error
         finally:
             self._waits.observe(time.monotonic() - began)
-        try:
-            yield
-        finally:
-            self._slots.release()
 
     async def _attempt(self, statement: Statement) -> Rows:
         connection = self._take(statement) or await Connection.open(self._dsn, self.limits)
@@ -158,7 +165,7 @@ class Pool:
             return await connection.fetch(statement)
         finally:
             seconds = time.monotonic() - began
-            metrics.STATEMENT_SECONDS.labels(self.name, name).observe(seconds)
+            metrics.series(metrics.STATEMENT_SECONDS, self.name, name).observe(seconds)
             timings.add(self.name, name, seconds)
 
     def _count(self, taken: int) -> None:

@@ -121,7 +121,7 @@ class Reader:
         for group, outcome in zip(self._directory.guesses(int(identifier)), outcomes, strict=False):
             row = await self._within(self._calls, asked, group)
             if row is not None:
-                metrics.DIRECTORY_LOOKUPS.labels(outcome).inc()
+                metrics.series(metrics.DIRECTORY_LOOKUPS, outcome).inc()
                 return row
         # A replica may not have it yet, so from here on it is the primary that answers.
         for partition in await self._directory.search(int(identifier)):

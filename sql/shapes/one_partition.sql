@@ -4,12 +4,6 @@
 SELECT *
   FROM {partition} AS cdr
  WHERE cdr.id = %(id)s
-   AND EXISTS (
-         SELECT
-           FROM pg_catalog.pg_inherits
-          WHERE inhrelid = %(oid)s::oid
-            AND inhparent = 'cdr.cdr'::regclass
-            AND NOT inhdetachpending
-       )
+   AND pg_partition_root(%(oid)s::oid::regclass) = 'cdr.cdr'::regclass
 OFFSET 0
 )

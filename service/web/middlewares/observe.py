@@ -53,9 +53,9 @@ def _note(request: web.Request, status: int, size: int) -> None:
 
 
 def _measure(method: str, route: str, status: int, size: int, seconds: float) -> None:
-    metrics.REQUESTS.labels(route, method, status).inc()
-    metrics.REQUEST_SECONDS.labels(route).observe(seconds)
-    metrics.RESPONSE_BYTES.labels(route).inc(size)
+    metrics.series(metrics.REQUESTS, route, method, status).inc()
+    metrics.series(metrics.REQUEST_SECONDS, route).observe(seconds)
+    metrics.series(metrics.RESPONSE_BYTES, route).inc(size)
 
 
 def _named(statements: Sequence[Timing]) -> dict[str, float]:
