@@ -105,7 +105,12 @@ class Connection:
 
         A backend never forgets a table that it has planned: with 3,650 partitions that would come to hundreds of MiB.
         """
-        return self.load > WORN * self._limits.prepared > 0
+        return self.sated and self.load > WORN * self._limits.prepared
+
+    @property
+    def sated(self) -> bool:
+        """Whether its backend remembers as much as it may."""
+        return self.load >= WORN * self._limits.prepared > 0
 
     def knows(self, text: str) -> bool:
         """Whether its backend has met the statement, and so its table, before."""

@@ -177,12 +177,16 @@ class Pool:
     def _take(self, statement: Statement) -> Connection | None:
         """An idle connection: for what is repeated, one that knows it or else the one that knows least.
 
-        So each backend comes to know its share of the partitions, and not all of them know all.
+        So each backend comes to know its share of the partitions, and not all of them know all. None where all are busy
+        or where those that are idle know enough and there is room for another.
         """
         if not statement.repeated or not self._idle:
             return self._idle.pop() if self._idle else None
-        knowing = (connection for connection in self._idle if connection.knows(statement.text))
-        taken = next(knowing, None) or min(self._idle, key=lambda connection: connection.load)
+        taken = next((connection for connection in self._idle if connection.knows(statement.text)), None)
+        if taken is None:
+            taken = min(self._idle, key=lambda connection: connection.load)
+            if taken.sated and len(self._idle) + self._busy < self.limits.size:
+                return None
         self._idle.remove(taken)
         return taken
 
