@@ -10,10 +10,10 @@ run: $(VENV)/demo
 	@exec $(BIN)/cdr-api demo
 
 test: $(VENV)/test lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile
 
 test-all: $(VENV)/test lint
-	$(BIN)/pytest -m "slow or not slow"
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile -m "slow or not slow"
 
 test-gateway: $(VENV)/test
 	@PATH="$$PATH:/usr/sbin"; command -v nginx >/dev/null || $(MAKE) --no-print-directory nginx

@@ -143,10 +143,10 @@ class Databases:
         return ids
 
     def backend_memory(self, dsn: str) -> float:
-        """MiB that the service's backends on this database have for themselves."""
+        """MiB that the largest of the service's backends on this database has for itself."""
         statement = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = 'cdr-api'"
         name = dsn.rsplit("/", 1)[1]
-        return sum(private_memory(pid) for (pid,) in self.execute(None, statement, name))
+        return max(private_memory(pid) for (pid,) in self.execute(None, statement, name))
 
 
 def private_memory(pid: int) -> float:

@@ -150,7 +150,7 @@ class Bench:
             return _peak_while(program, lambda: program.drain(path, "text/csv"))
 
     def _memory(self) -> Measures:
-        """MiB of the backends of a fresh service after many look-ups on the largest database."""
+        """MiB of a fresh service's largest backend after many look-ups on the largest database."""
         size, plan = self.plan.sizes[-1], self.plan
 
         def measure() -> float:

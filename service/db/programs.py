@@ -14,6 +14,7 @@ from typing import IO
 
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
+SPARE_ATTEMPTS = 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -27,6 +28,16 @@ class Programs:
     become: Callable[[], None] = lambda: None
 
     def spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        for _ in range(SPARE_ATTEMPTS):
+            try:
+                return self._spawn(name, *arguments)
+            except (
+                subprocess.SubprocessError
+            ):  # A busy kernel now and then refuses a namespace that it gives next time.
+                continue
+        return self._spawn(name, *arguments)
+
+    def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         parent = os.getpid()
         return subprocess.Popen(  # noqa: S603 # Only embedded.py chooses programs and arguments.
             [self.binaries / name, *arguments],

@@ -103,5 +103,5 @@ def test_the_table_tells_what_was_reached_what_was_not_and_what_is_not_served() 
     text = report.markdown(report.results(table, values), "heading")
     assert "| show, concurrency 16: service / bare handler | 0.3 x | 0.2 to 0.4 | ≥ 0.25 x | yes |" in text
     assert "| show, concurrency 16: service / naive app | 20 x | 20 to 30 | ≥ 30 x | no |" in text
-    assert "look-ups, 130 partitions | 9 MiB | 9 to 9 | ≤ 40 MiB | yes |" in text
+    assert "1,000 look-ups, 130 partitions | 9 MiB | 9 to 9 | ≤ 40 MiB | yes |" in text
     assert "| keyset page: cost in the depth / at the beginning | - | - | ≤ 2 x | not served |" in text
