@@ -79,6 +79,8 @@ def _condition(rule: FilterRule, text: str | None) -> Filter | None:
     """None where all values are blank. Raises Refused for the wrong number of values and for unreadable ones."""
     values = _values(text)
     shown = ",".join(value or "" for value in values)
+    if "\0" in (text or ""):  # It may hide behind the first line, which is all that is read.
+        raise errors.invalid_filter_value(shown, rule.name)
     if rule.takes_list:
         given = values if any(not is_blank(value) for value in values) else []
     elif len(values) == 1:

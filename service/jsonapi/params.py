@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 MOST_PER_PAGE = 1000
 LAST_OFFSET = 2**63 - 1
+NO_UNICODE = re.compile(r"[\ud800-\udfff]")  # What bytes that are no UTF-8 have become.
 PLAIN_INTEGER = re.compile(r"-?\d+", re.ASCII)
 LEADING_INTEGER = re.compile(r"\s*([+-]?\d+(?:_\d+)*)", re.ASCII)
 
@@ -28,6 +29,8 @@ def identifier(resource: Resource, text: str) -> str:
     """The id in a path in its plain spelling. Raises Refused where the records have integers and this is none (D8)."""
     if not isinstance(resource.schema.fields["id"], Integer):
         return text
+    if NO_UNICODE.search(text):
+        raise errors.bad_request("The path is not valid UTF-8.")
     if not PLAIN_INTEGER.fullmatch(text):
         raise errors.invalid_id(text)
     digits = text.lstrip("-0") or "0"
