@@ -33,6 +33,15 @@ def encode(query: Query) -> str:
     return "&".join(sorted(_encoded(key, value) for key, value in query.items()))
 
 
+def spelled(value: Value) -> str:
+    """A parameter of the wrong shape, as an error text shows it."""
+    if isinstance(value, dict):
+        return ",".join(value)
+    if isinstance(value, list):
+        return ",".join(spelled(item) for item in value)
+    return value or ""
+
+
 def _encoded(key: str, value: Value) -> str:
     if isinstance(value, dict):
         return encode({f"{key}[{name}]": nested for name, nested in value.items()})

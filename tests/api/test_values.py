@@ -86,6 +86,38 @@ async def test_what_cannot_be_used_is_refused_and_never_passed_over(api: Api, qu
     assert (await api.get(f"incoming-cdrs?{query}", 7)).error == (400, code)
 
 
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ('cdrs?sort=-"timeStart', '-"timeStart is not a valid sort criteria for cdrs'),
+        ('cdrs?include="account.x', '"account.x is not a valid relationship of cdrs'),
+        ("accounts?filter[]", " is not allowed."),
+        ("cdrs/1?filter[]", " is not allowed."),
+        ("cdrs?filter[]", " is not a valid syntax for filtering."),
+    ],
+)
+async def test_what_cannot_be_split_is_shown_as_it_was_sent(api: Api, path: str, detail: str) -> None:
+    assert (await api.get(path, 7)).json["errors"][0]["detail"] == detail
+
+
+LATER = "filter[time-start-gt]=2020-01-02"
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (f"filter[time_start_gt]=2020-01-01&{LATER}", ["1"]),
+        (f"filter[time_start_gt]=&{LATER}", []),
+        (LATER, []),
+    ],
+)
+async def test_a_bound_named_in_both_spellings_lifts_the_window(
+    api: Api, data: Data, query: str, found: list[str]
+) -> None:
+    data.call(1, vendor_id=7, hours_ago=72)
+    assert (await api.get(f"incoming-cdrs?{query}", 7)).ids == found
+
+
 @pytest.mark.parametrize("value", ["1e-16383", "1e131071", "-Infinity", "NaN"])
 async def test_the_ends_of_numerics_can_be_compared_with(api: Api, value: str) -> None:
     assert (await api.get(f"incoming-cdrs?filter[vendor_price_gt]={value}", 7)).ids == []
