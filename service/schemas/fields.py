@@ -138,7 +138,10 @@ class String(Attribute):
 
 
 class Timestamp(Attribute):
-    """A timestamptz: ISO 8601 in the schema's time zone, cut to milliseconds; UTC prints `Z`."""
+    """A timestamptz: ISO 8601 in the schema's time zone, cut to milliseconds; UTC prints `Z`.
+
+    A moment outside of the years 1 to 9999 is null.
+    """
 
     operators = COMPARISONS
 
@@ -149,7 +152,7 @@ class Timestamp(Attribute):
         self._zone = parent.time_zone
 
     def _serialize(self, value: str | None, *_: Any, **__: Any) -> str | None:
-        if value is None or value[-1] in "yC":  # infinity, BC
+        if value is None or value[-1] in "yC" or value[4] != "-":  # infinity, BC, a year of five digits
             return None
         if value[-3:] != "+00" or self._zone is not UTC:
             return self._localised(value)
@@ -157,8 +160,11 @@ class Timestamp(Attribute):
             return f"{value[:10]}T{value[11:23]}Z"
         return f"{value[:10]}T{value[11:19]}.{(value[20:-3] + '000')[:3]}Z"
 
-    def _localised(self, value: str) -> str:
-        moment = datetime.fromisoformat(value).astimezone(self._zone)
+    def _localised(self, value: str) -> str | None:
+        try:
+            moment = datetime.fromisoformat(value).astimezone(self._zone)
+        except OverflowError:  # The zone's own year is none that ISO 8601 can write.
+            return None
         text = moment.isoformat(timespec="milliseconds")
         return text.replace("+00:00", "Z") if moment.tzname() == "UTC" else text
 

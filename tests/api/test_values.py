@@ -52,6 +52,11 @@ async def test_a_numeric_is_plain_text(api: Api, data: Data, stored: str | None,
         ("Etc/UTC", "2026-03-01 10:00:00.5+00", "2026-03-01T10:00:00.500Z"),
         ("Asia/Kolkata", "2026-03-01 10:00:00+00", "2026-03-01T15:30:00.000+05:30"),
         ("UTC", "infinity", None),
+        ("UTC", "10000-01-01 00:00:00+00", None),
+        ("Europe/Berlin", "10000-01-01 00:00:00+00", None),
+        ("Europe/Berlin", "9999-12-31 23:30:00+00", None),
+        ("UTC", "9999-12-31 23:30:00+00", "9999-12-31T23:30:00.000Z"),
+        ("America/New_York", "0001-01-01 00:00:00+00", None),
     ],
 )
 async def test_a_time_is_cut_to_milliseconds_in_the_zone(
