@@ -1,7 +1,7 @@
 """JSON Web Tokens: text to verified claims and back (contract 4.1)."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
@@ -118,7 +118,8 @@ def _dynamic(words: Any) -> Dynamic:
     _require(_is_integer(dynamic.customer_id) and _is_integer(dynamic.customer_portal_access_profile_id))
     _require(dynamic.provision_gateway_id is None or _is_integer(dynamic.provision_gateway_id))
     for numbers in (dynamic.account_ids, dynamic.allow_outgoing_numberlists_ids):
-        _require(numbers is None or (isinstance(numbers, list | tuple) and all(map(_is_integer, numbers))))
+        _require(_is_list(numbers, _is_integer))
+    _require(_is_list(dynamic.allowed_ips, lambda address: isinstance(address, str)))
     return dynamic
 
 
@@ -131,6 +132,11 @@ def _seconds(claim: Any) -> float:
     if isinstance(claim, bool) or not isinstance(claim, int | float) or claim != claim:
         raise unauthorized()
     return claim // 1
+
+
+def _is_list(values: Any, holds: Callable[[Any], bool]) -> bool:
+    """Whether all values are as they should be; null is a list too."""
+    return values is None or (isinstance(values, list | tuple) and all(map(holds, values)))
 
 
 def _is_integer(value: Any) -> bool:

@@ -14,7 +14,7 @@ PROFILE = re.compile(r"https?://jsonapi\.org/profiles/ethanresnick/cursor-pagina
 
 TCHARS = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 PARAMETER = re.compile(rf'[ \t]*;[ \t]*(?:({TCHARS})=({TCHARS}|"(?:[^"\\]|\\.)*"))?')
-RANGE = re.compile(rf"[ \t]*(?:({TCHARS}/{TCHARS})|(?=[ \t]*(?:,|$)))")
+RANGE = re.compile(rf"[ \t]*+(?:({TCHARS}/{TCHARS})|(?=,|$))")  # Possessive, or blanks would be tried in pairs.
 END = re.compile(r"[ \t]*(,|$)")
 QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 

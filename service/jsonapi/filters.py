@@ -7,23 +7,26 @@ from marshmallow.exceptions import ValidationError
 
 from service import errors
 from service.jsonapi.names import MalformedList, is_blank, split_list, underscore
-from service.jsonapi.query import Query
+from service.jsonapi.query import Query, spelled
 from service.schemas.fields import ASCII_SPACE, String
 from service.schemas.resource import FilterRule, Resource
 from service.selection import Filter
 
 WINDOW = timedelta(hours=24)
 
-Given = dict[str, tuple[FilterRule, "str | None", str]]
+Given = dict[str, tuple[FilterRule, "str | None", bool]]
 
 
 def named(resource: Resource, query: Query, include: bool) -> Given:
-    """The filters of a list by their underscored names: rule, text, and the spelling that was used. Raises Refused."""
+    """The filters of a list by their underscored names: rule, text, and whether that name was used. Raises Refused.
+
+    Of several spellings the last one's text counts.
+    """
     asked = query.get("filter", {})
     if asked is None:
         return {}
     if isinstance(asked, str) or (isinstance(asked, list) and resource.meta.window):
-        raise errors.invalid_filter_syntax(asked if isinstance(asked, str) else ",".join(map(str, asked)))
+        raise errors.invalid_filter_syntax(spelled(asked))
     check_names(resource, query, include)
     given: Given = {}
     for spelling, value in asked.items() if isinstance(asked, dict) else ():
@@ -32,7 +35,8 @@ def named(resource: Resource, query: Query, include: bool) -> Given:
             continue  # A condition on the included account, which has no effect on a to-one relationship.
         if isinstance(value, list | dict):
             raise errors.invalid_filter_syntax(spelling)
-        given[rule.name] = (rule, value, spelling)
+        used = spelling == rule.name and not is_blank(value)
+        given[rule.name] = (rule, value, used or (rule.name in given and given[rule.name][2]))
     return given
 
 
@@ -42,7 +46,7 @@ def check_names(resource: Resource, query: Query, include: bool) -> None:
     if isinstance(asked, str):
         raise errors.invalid_filter_syntax(asked)
     for spelling in asked or ():
-        name = underscore(str(spelling))
+        name = underscore(spelled(spelling))
         relationship, dot, nested = name.partition(".")
         if dot:
             target = resource.relationships.get(relationship)
@@ -67,7 +71,7 @@ def _bounded(window: str, given: Given, conditions: Mapping[str, Filter | None])
     if conditions.get(f"{window}_gteq"):
         return True
     names = (f"{window}_gt", f"{window}_eq")
-    return any(conditions.get(name) and given[name][2] == name for name in names)
+    return any(conditions.get(name) and given[name][2] for name in names)
 
 
 def _day_before(now: datetime, time_zone: tzinfo) -> datetime:
@@ -79,6 +83,8 @@ def _condition(rule: FilterRule, text: str | None) -> Filter | None:
     """None where all values are blank. Raises Refused for the wrong number of values and for unreadable ones."""
     values = _values(text)
     shown = ",".join(value or "" for value in values)
+    if "\0" in (text or ""):  # It may hide behind the first line, which is all that is read.
+        raise errors.invalid_filter_value(shown, rule.name)
     if rule.takes_list:
         given = values if any(not is_blank(value) for value in values) else []
     elif len(values) == 1:

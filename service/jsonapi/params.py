@@ -11,7 +11,7 @@ from service.errors import Refused
 from service.jsonapi import filters, stretches
 from service.jsonapi.cursors import Seal
 from service.jsonapi.names import MalformedList, is_blank, split_list, underscore
-from service.jsonapi.query import Query, Value
+from service.jsonapi.query import Query, Value, spelled
 from service.schemas.fields import FAR, Integer
 from service.schemas.resource import Resource
 from service.selection import Page, Selection, Sort
@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 MOST_PER_PAGE = 1000
 LAST_OFFSET = 2**63 - 1
+NO_UNICODE = re.compile(r"[\ud800-\udfff]")  # What bytes that are no UTF-8 have become.
 PLAIN_INTEGER = re.compile(r"-?\d+", re.ASCII)
 LEADING_INTEGER = re.compile(r"\s*([+-]?\d+(?:_\d+)*)", re.ASCII)
 
@@ -28,6 +29,8 @@ def identifier(resource: Resource, text: str) -> str:
     """The id in a path in its plain spelling. Raises Refused where the records have integers and this is none (D8)."""
     if not isinstance(resource.schema.fields["id"], Integer):
         return text
+    if NO_UNICODE.search(text):
+        raise errors.bad_request("The path is not valid UTF-8.")
     if not PLAIN_INTEGER.fullmatch(text):
         raise errors.invalid_id(text)
     digits = text.lstrip("-0") or "0"
@@ -126,11 +129,11 @@ def _include(resource: Resource, query: Query) -> bool:
     if not asked:
         return False
     if not isinstance(asked, str):
-        raise errors.invalid_include(_shown(asked), resource.type)
+        raise errors.invalid_include(spelled(asked), resource.type)
     try:
         paths = [path for path in split_list(asked) if path is not None]
-    except MalformedList:
-        paths = [asked]
+    except MalformedList as error:
+        raise errors.invalid_include(asked, resource.type) from error
     for path in paths:
         name, _, nested = path.partition(".")
         if name not in resource.relationships:
@@ -144,7 +147,7 @@ def _sorts(resource: Resource, query: Query) -> tuple[Sort, ...]:
     """The order, made total by the id in the last key's direction (D9)."""
     asked = query.get("sort")
     if isinstance(asked, list | dict):
-        raise errors.invalid_sort(_shown(asked), resource.type)
+        raise errors.invalid_sort(spelled(asked), resource.type)
     if is_blank(asked):
         sorts = {resource.default_sort.column: resource.default_sort}
     else:
@@ -157,8 +160,8 @@ def _sort_keys(resource: Resource, text: str) -> dict[str, Sort]:
     """By column: a key given twice keeps the place of the first and takes the direction of the last."""
     try:
         keys = split_list(text)
-    except MalformedList:
-        keys = [text]
+    except MalformedList as error:
+        raise errors.invalid_sort(text, resource.type) from error
     sorts = {}
     for key in keys or [None]:
         descending = (key or "").startswith("-")
@@ -173,7 +176,7 @@ def _sort_keys(resource: Resource, text: str) -> dict[str, Sort]:
 def _page(query: Query) -> Page:
     asked = query.get("page")
     if isinstance(asked, list):
-        raise errors.invalid_page(_shown(asked), "number")
+        raise errors.invalid_page(spelled(asked), "number")
     given = asked if isinstance(asked, dict) else {"number": asked}
     number = _leading_integer(given.get("number"), default=Page().number)
     size = _leading_integer(given.get("size"), default=Page().size)
@@ -195,12 +198,3 @@ def _leading_integer(value: Value, *, default: int) -> int:
         return 0
     text = match[1].replace("_", "")
     return int(text) if len(text) <= 40 else (-FAR if text[0] == "-" else FAR)
-
-
-def _shown(value: Value) -> str:
-    """A parameter of the wrong shape, as an error text shows it."""
-    if isinstance(value, dict):
-        return ",".join(value)
-    if isinstance(value, list):
-        return ",".join(_shown(item) for item in value)
-    return value or ""

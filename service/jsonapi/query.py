@@ -11,7 +11,7 @@ Query: TypeAlias = dict[str, Value]
 
 MOST_LEVELS = 32
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-LEVEL = re.compile(r"\[([^\[\]]*)\]")
+LEVEL = re.compile(r"\[([^\]]*)\]")
 
 
 def parse(text: str) -> Query:
@@ -33,6 +33,15 @@ def encode(query: Query) -> str:
     return "&".join(sorted(_encoded(key, value) for key, value in query.items()))
 
 
+def spelled(value: Value) -> str:
+    """A parameter of the wrong shape, as an error text shows it."""
+    if isinstance(value, dict):
+        return ",".join(value)
+    if isinstance(value, list):
+        return ",".join(spelled(item) for item in value)
+    return value or ""
+
+
 def _encoded(key: str, value: Value) -> str:
     if isinstance(value, dict):
         return encode({f"{key}[{name}]": nested for name, nested in value.items()})
@@ -51,19 +60,21 @@ def _unescaped(text: str) -> str:
 
 
 def _path(key: str) -> list[str]:
-    """`a[b][]` is a, b and the empty name, which stands for an array; brackets that do not close belong to the name."""
+    """`a[b][]` is a, b and the empty name, which stands for an array; what is in no brackets that close is a name too.
+
+    So nothing is lost: a filter whose bracket was forgotten is an unknown one, and not a parameter that nobody reads.
+    """
     start = key.find("[", 1)
-    if start < 0:
+    if start in (-1, len(key) - 1):
         return [key]
-    levels, rest = [], key[start:]
-    while match := LEVEL.match(rest):
-        levels.append(match[1])
-        rest = rest[match.end() :]
-    if not levels:
-        return [key]
-    if len(levels) > MOST_LEVELS:
-        raise errors.bad_request("The query string is nested too deeply.")
-    return [key[:start], *levels]
+    path, position = [key[:start]], start
+    while position < len(key):
+        if len(path) > MOST_LEVELS:
+            raise errors.bad_request("The query string is nested too deeply.")
+        match = LEVEL.match(key, position)
+        path.append(match[1] if match else key[position:])
+        position = match.end() if match else len(key)
+    return path
 
 
 def _store(node: Query, name: str, levels: list[str], value: Value) -> None:

@@ -21,9 +21,11 @@ EQUALITIES = ("eq", "not_eq", "in", "not_in")
 
 ASCII_SPACE = " \t\n\v\f\r"
 FAR = 10**40  # Farther out than any integer column reaches: longer numbers compare the same way.
-DIGITS_BEFORE_POINT = 131072  # The most that PostgreSQL's numeric holds.
+DIGITS_BEFORE_POINT = 131072  # The most that PostgreSQL's numeric holds,
+DIGITS_AFTER_POINT = 16383  # and reads.
 
-DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,6})?|nan|[+-]?infinity", re.ASCII | re.IGNORECASE)
+# Possessive, because a long text would otherwise be tried in every division into two numbers.
+DECIMAL = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:e[+-]?\d{1,6})?|nan|[+-]?infinity", re.ASCII | re.IGNORECASE)
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 TIME = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)"
@@ -106,7 +108,7 @@ class Decimal(Attribute):
         if not DECIMAL.fullmatch(text):
             raise self._invalid(value)
         number = Number(text)
-        if number.is_finite() and number.adjusted() >= DIGITS_BEFORE_POINT:
+        if number.is_finite() and not _storable(number):
             raise self._invalid(value)
         return number
 
@@ -136,7 +138,10 @@ class String(Attribute):
 
 
 class Timestamp(Attribute):
-    """A timestamptz: ISO 8601 in the schema's time zone, cut to milliseconds; UTC prints `Z`."""
+    """A timestamptz: ISO 8601 in the schema's time zone, cut to milliseconds; UTC prints `Z`.
+
+    A moment outside of the years 1 to 9999 is null.
+    """
 
     operators = COMPARISONS
 
@@ -147,7 +152,7 @@ class Timestamp(Attribute):
         self._zone = parent.time_zone
 
     def _serialize(self, value: str | None, *_: Any, **__: Any) -> str | None:
-        if value is None or value[-1] in "yC":  # infinity, BC
+        if value is None or value[-1] in "yC" or value[4] != "-":  # infinity, BC, a year of five digits
             return None
         if value[-3:] != "+00" or self._zone is not UTC:
             return self._localised(value)
@@ -155,9 +160,13 @@ class Timestamp(Attribute):
             return f"{value[:10]}T{value[11:23]}Z"
         return f"{value[:10]}T{value[11:19]}.{(value[20:-3] + '000')[:3]}Z"
 
-    def _localised(self, value: str) -> str:
-        moment = datetime.fromisoformat(value).astimezone(self._zone)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    def _localised(self, value: str) -> str | None:
+        try:
+            moment = datetime.fromisoformat(value).astimezone(self._zone)
+        except OverflowError:  # The zone's own year is none that ISO 8601 can write.
+            return None
+        text = moment.isoformat(timespec="milliseconds")
+        return text.replace("+00:00", "Z") if moment.tzname() == "UTC" else text
 
     def _deserialize(self, value: str, *_: Any, **__: Any) -> datetime:
         """The moment in UTC; text without an offset is read in the schema's time zone (contract 5.7)."""
@@ -207,6 +216,12 @@ class Uuid(Attribute):
         if not UUID.fullmatch(text):
             raise self._invalid(value)
         return str(uuid.UUID(text))
+
+
+def _storable(number: Number) -> bool:
+    """Whether PostgreSQL's numeric takes it."""
+    exponent = number.as_tuple().exponent
+    return number.adjusted() < DIGITS_BEFORE_POINT and isinstance(exponent, int) and exponent >= -DIGITS_AFTER_POINT
 
 
 class ToAccount(Relationship):

@@ -38,7 +38,7 @@ def find(resources: Mapping[str, Resource], method: str, path: str) -> Route | N
         return None
     resource, tail = resources[rest[0]], rest[1:]
     pattern = (":id", *tail[1:]) if tail else ()
-    action, identifier = ACTIONS.get(pattern), unquote(tail[0]) if tail else ""
+    action, identifier = ACTIONS.get(pattern), unquote(tail[0], errors="surrogateescape") if tail else ""
     if action is None or not _has(resource, action, identifier):
         return None
     return Route(resource, action, identifier, "/".join((PREFIX, resource.type, *pattern)))

@@ -52,6 +52,8 @@ GOOD = {
     "not ended yet": {**VALID, "exp": 4102444800},
     "dynamic": {**CFG, "cfg": {"customer_id": 7}},
     "dynamic without limit": {**CFG, "cfg": {"customer_id": 7, "account_ids": None}},
+    "dynamic with addresses": {**CFG, "cfg": {"customer_id": 7, "allowed_ips": ["10.0.0.0/8"]}},
+    "dynamic without addresses": {**CFG, "cfg": {"customer_id": 7, "allowed_ips": None}},
     "dynamic with the legacy key": {**CFG, "cfg": {"customer_id": 7, "allow_listen_recording": True}},
 }
 BAD = {
@@ -83,6 +85,9 @@ BAD = {
             {"customer_id": 7, "api_access_id": 1},
             {"customer_id": 7, "account_ids": [1.5]},
             {"customer_id": 7, "account_ids": "1"},
+            {"customer_id": 7, "allowed_ips": "0.0.0.0/0"},
+            {"customer_id": 7, "allowed_ips": [1]},
+            {"customer_id": 7, "allowed_ips": {"0.0.0.0/0": True}},
             {"customer_id": 7, "account_ids": [10**30]},
         )
     },

@@ -144,6 +144,23 @@ async def test_who_does_not_take_it_is_told_so(api: Api, accept: str) -> None:
     assert answer.headers["vary"] == "Accept"
 
 
+@pytest.mark.parametrize("query", ["%", "format=xml", "%ff=1", "format=csv&filter=1"])
+@pytest.mark.parametrize("path", ["incoming-cdrs", "accounts"])
+async def test_the_accept_header_is_read_before_the_query(api: Api, path: str, query: str) -> None:
+    status = 406 if "csv" not in query else 400
+    assert (await api.get(f"{path}?{query}&a=%20", 7, headers={"Accept": "image/png"})).status == status
+    assert (await api.get(f"{path}?{query}&a=%20", 7)).status == 400
+
+
+@pytest.mark.parametrize("tail", ["", "/account", "/relationships/account", "/rec"])
+@pytest.mark.parametrize("identifier", ["%ff", "1%C3", "%ED%A0%80"])
+async def test_a_path_that_is_no_utf_8_is_a_bad_request(api: Api, identifier: str, tail: str) -> None:
+    answer = await api.get(f"cdrs/{identifier}{tail}", 7)
+    assert answer.json["errors"] == [
+        {"title": "Bad Request", "detail": "The path is not valid UTF-8.", "code": "400", "status": "400"}
+    ]
+
+
 async def test_a_token_is_asked_for_before_the_accept_header_is_read(api: Api) -> None:
     assert (await api.get("incoming-cdrs/1", headers={"Accept": "text/html"})).status == 401
 

@@ -47,8 +47,16 @@ async def test_a_numeric_is_plain_text(api: Api, data: Data, stored: str | None,
         ("UTC", "2026-03-01 10:00:00+00", "2026-03-01T10:00:00.000Z"),
         ("Europe/Berlin", "2026-03-01 10:00:00.518999+00", "2026-03-01T11:00:00.518+01:00"),
         ("Europe/Berlin", "2026-07-01 10:00:00.5+00", "2026-07-01T12:00:00.500+02:00"),
+        ("Europe/London", "2026-03-01 10:00:00.5+00", "2026-03-01T10:00:00.500+00:00"),
+        ("Europe/London", "2026-07-01 10:00:00.5+00", "2026-07-01T11:00:00.500+01:00"),
+        ("Etc/UTC", "2026-03-01 10:00:00.5+00", "2026-03-01T10:00:00.500Z"),
         ("Asia/Kolkata", "2026-03-01 10:00:00+00", "2026-03-01T15:30:00.000+05:30"),
         ("UTC", "infinity", None),
+        ("UTC", "10000-01-01 00:00:00+00", None),
+        ("Europe/Berlin", "10000-01-01 00:00:00+00", None),
+        ("Europe/Berlin", "9999-12-31 23:30:00+00", None),
+        ("UTC", "9999-12-31 23:30:00+00", "9999-12-31T23:30:00.000Z"),
+        ("America/New_York", "0001-01-01 00:00:00+00", None),
     ],
 )
 async def test_a_time_is_cut_to_milliseconds_in_the_zone(
@@ -63,6 +71,61 @@ async def test_a_filter_without_offset_is_read_in_the_zone(serve: Serve, data: D
     data.call(1, vendor_id=7, time_end="2026-03-01 10:00:00+00")
     for text, found in (("2026-03-01T11:00", ["1"]), ("2026-03-01T10:00", []), ("2026-03-01T10:00Z", ["1"])):
         assert (await api.get(f"incoming-cdrs?filter[time_end_eq]={text}", 7)).ids == found
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("filter[vendor_price_eq]=1e-16384", "107"),
+        ("filter[vendor_price_not_in]=1,1e-16384", "107"),
+        ("filter[vendor_price_eq]=1e131072", "107"),
+        ("filter[local_tag_eq]=a%0A%00", "107"),
+        ("filter[duration_in]=1%0D%0A2%00", "107"),
+        ("filter[duration_gt=1", "102"),
+        ("filter[duration_gt]x=1", "120"),
+        ("filter[duration[gt]=1", "102"),
+        ("page[size]x=1&sort[id=1", "114"),
+    ],
+)
+async def test_what_cannot_be_used_is_refused_and_never_passed_over(api: Api, query: str, code: str) -> None:
+    assert (await api.get(f"incoming-cdrs?{query}", 7)).error == (400, code)
+
+
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ('cdrs?sort=-"timeStart', '-"timeStart is not a valid sort criteria for cdrs'),
+        ('cdrs?include="account.x', '"account.x is not a valid relationship of cdrs'),
+        ("accounts?filter[]", " is not allowed."),
+        ("cdrs/1?filter[]", " is not allowed."),
+        ("cdrs?filter[]", " is not a valid syntax for filtering."),
+    ],
+)
+async def test_what_cannot_be_split_is_shown_as_it_was_sent(api: Api, path: str, detail: str) -> None:
+    assert (await api.get(path, 7)).json["errors"][0]["detail"] == detail
+
+
+LATER = "filter[time-start-gt]=2020-01-02"
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (f"filter[time_start_gt]=2020-01-01&{LATER}", ["1"]),
+        (f"filter[time_start_gt]=&{LATER}", []),
+        (LATER, []),
+    ],
+)
+async def test_a_bound_named_in_both_spellings_lifts_the_window(
+    api: Api, data: Data, query: str, found: list[str]
+) -> None:
+    data.call(1, vendor_id=7, hours_ago=72)
+    assert (await api.get(f"incoming-cdrs?{query}", 7)).ids == found
+
+
+@pytest.mark.parametrize("value", ["1e-16383", "1e131071", "-Infinity", "NaN"])
+async def test_the_ends_of_numerics_can_be_compared_with(api: Api, value: str) -> None:
+    assert (await api.get(f"incoming-cdrs?filter[vendor_price_gt]={value}", 7)).ids == []
 
 
 async def test_text_is_raw_unicode_with_the_least_escapes(api: Api, data: Data) -> None:

@@ -23,7 +23,12 @@ from service.jsonapi.query import Query
         ("a[b][]=1", {"a": {"b": ["1"]}}),
         ("a[b][c]=1", {"a": {"b": {"c": "1"}}}),
         ("[a]=1", {"[a]": "1"}),
-        ("a[b=1", {"a[b": "1"}),
+        ("a[b=1", {"a": {"[b": "1"}}),
+        ("a[b[c]=1", {"a": {"b[c": "1"}}),
+        ("a[b]c=1", {"a": {"b": {"c": "1"}}}),
+        ("a[b]c[d]=1", {"a": {"b": {"c[d]": "1"}}}),
+        ("a[=1", {"a[": "1"}),
+        ("a]=1", {"a]": "1"}),
     ],
 )
 def test_brackets_nest(text: str, parsed: Query) -> None:

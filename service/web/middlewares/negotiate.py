@@ -6,21 +6,31 @@ Recordings are asked for by players, which name other types.
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from service.errors import not_acceptable
+from service.errors import Refused, not_acceptable
 from service.jsonapi import exports, query
 from service.jsonapi.accept import takes_json_api
+from service.jsonapi.tabular import Format
 from service.web.keys import FORMAT, ROUTE
 from service.web.routes import LIST, RECORDING
 
 
 @web.middleware
 async def negotiate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    accept = ", ".join(request.headers.getall("Accept", ()))
-    if request[ROUTE].action == LIST:
-        table = exports.format_of(query.parse(request.rel_url.raw_query_string), accept)
-        if table:
-            request[FORMAT] = table
-    asks_for_json_api = request[ROUTE].action != RECORDING and FORMAT not in request
-    if accept.strip() and asks_for_json_api and not takes_json_api(accept):
+    action, accept = request[ROUTE].action, ", ".join(request.headers.getall("Accept", ()))
+    acceptable = action == RECORDING or not accept.strip() or takes_json_api(accept)
+    table = _table(request, accept, acceptable) if action == LIST else None
+    if table:
+        request[FORMAT] = table
+    elif not acceptable:
         raise not_acceptable(accept)
     return await handler(request)
+
+
+def _table(request: web.Request, accept: str, acceptable: bool) -> Format | None:
+    """The format of a list that is to be a table; its query does not matter where Accept is refused anyway."""
+    try:
+        return exports.format_of(query.parse(request.rel_url.raw_query_string), accept)
+    except Refused:
+        if acceptable:
+            raise
+        return None
