@@ -1,7 +1,7 @@
 """Look-ups kept for some seconds: a key in, what was found for it out, whoever asked first."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
 from time import monotonic
 from typing import Generic, TypeVar
@@ -20,22 +20,21 @@ class Memory(Generic[Key, Value]):
     Who asks while a look-up is under way waits for that one. What fails is not kept. `cache` names it in metrics.
     """
 
-    def __init__(self, cache: str, look_up: Callable[[Key], Awaitable[Value]], seconds: float, most: int) -> None:
+    def __init__(self, cache: str, seconds: float, most: int) -> None:
         self.hits = self.misses = 0
         self._cache = cache
-        self._look_up = look_up
         self._seconds = seconds
         self._begun: LRUCache[Key, tuple[float, asyncio.Task[Value]]] = LRUCache(most)
 
-    async def get(self, key: Key) -> Value:
-        """What the look-up finds; raises what it raises."""
+    async def get(self, key: Key, look_up: Callable[[], Coroutine[None, None, Value]]) -> Value:
+        """What is known of the key, or what the look-up finds; raises what it raises. Only the key is kept of it."""
         until, task = self._begun.get(key, (0.0, None))
         known = task is not None and until > monotonic()
         self._note(known)
         if not self._seconds:
-            return await self._look_up(key)
+            return await look_up()
         if task is None or not known:
-            task = self._begin(key)
+            task = self._begin(key, look_up())
         # One who no longer waits does not end it for the others.
         return task.result() if task.done() else await asyncio.shield(task)
 
@@ -44,9 +43,9 @@ class Memory(Generic[Key, Value]):
         self.misses += not known
         metrics.asked(self._cache, hit=known)
 
-    def _begin(self, key: Key) -> asyncio.Task[Value]:
+    def _begin(self, key: Key, look_up: Coroutine[None, None, Value]) -> asyncio.Task[Value]:
         """Counted from its beginning, since what it reads may change while it is under way."""
-        task = asyncio.ensure_future(self._look_up(key))
+        task = asyncio.create_task(look_up)
         self._begun[key] = (monotonic() + self._seconds, task)
         task.add_done_callback(partial(self._forget_failed, key))
         return task

@@ -1,5 +1,6 @@
 """A token's subject to the caller it stands for (contract 4.3)."""
 
+from functools import partial
 from typing import Protocol
 
 from service.auth.tokens import Dynamic, Subject
@@ -22,19 +23,19 @@ class Access:
     """Finds callers; what it knows of access rows, customers and profiles is at most `seconds` old."""
 
     def __init__(self, source: Source, seconds: float) -> None:
-        self.rows = Memory("caller", source.access, seconds, MOST_KEPT)
-        self.profiles = Memory[tuple[int, int], bool | None](
-            "caller", lambda key: source.profile(*key), seconds, MOST_KEPT
-        )
+        self._source = source
+        self.rows: Memory[int, Caller | None] = Memory("caller", seconds, MOST_KEPT)
+        self.profiles: Memory[tuple[int, int], bool | None] = Memory("caller", seconds, MOST_KEPT)
 
     async def caller(self, subject: Subject) -> Caller:
         """Who asks. Raises Refused (401) when the access row, the customer or the profile is gone."""
         if not isinstance(subject, Dynamic):
-            found = await self.rows.get(subject)
+            found = await self.rows.get(subject, partial(self._source.access, subject))
             if found is None:
                 raise unauthorized()
             return found
-        may_listen = await self.profiles.get((subject.customer_id, subject.customer_portal_access_profile_id))
+        key = (subject.customer_id, subject.customer_portal_access_profile_id)
+        may_listen = await self.profiles.get(key, partial(self._source.profile, *key))
         if may_listen is None:
             raise unauthorized()
         return Caller(subject.customer_id, tuple(subject.account_ids or ()) or None, may_listen)

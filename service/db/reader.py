@@ -1,9 +1,11 @@
 """What the service reads: records and their totals, the accounts they point to, and what a caller may see."""
 
 import asyncio
+import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
@@ -11,7 +13,7 @@ from psycopg2.errors import InsufficientPrivilege, UndefinedTable
 
 from service import metrics
 from service.db import compose, sql_files
-from service.db.compose import Span
+from service.db.compose import Span, Statement
 from service.db.partitions import Directory, Partition
 from service.db.pool import Pool
 from service.db.replicas import Replicated
@@ -55,17 +57,6 @@ class Stretched:
     total: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Counting:
-    """A list whose records are counted; `key` leaves out what changes with the clock."""
-
-    resource: Resource
-    key: tuple[Filter, ...]
-    caller: Caller
-    filters: tuple[Filter, ...] = field(compare=False)
-    spans: Sequence[Span] | None = field(compare=False)
-
-
 class Reader:
     """Reads resources from the two databases; joins across them are not possible."""
 
@@ -73,7 +64,7 @@ class Reader:
         self._calls = calls
         self._routing = routing
         self._directory = directory
-        self._totals: Memory[Counting, int] = Memory("total", self._counted, total_age, MOST_TOTALS)
+        self._totals: Memory[bytes, int] = Memory("total", total_age, MOST_TOTALS)
 
     async def page(self, resource: Resource, columns: Sequence[str], selection: Selection, caller: Caller) -> Found:
         """A page of a list; the total is only counted where the page does not tell it. Raises Refused."""
@@ -206,12 +197,13 @@ class Reader:
         self, resource: Resource, filters: Sequence[Filter], caller: Caller, spans: Sequence[Span] | None
     ) -> int:
         """How many records there are on all pages; many pages of the same list count but once (0.1.13)."""
-        key = tuple(replace(condition, values=()) if condition.moving else condition for condition in filters)
-        return await self._totals.get(Counting(resource, key, caller, tuple(filters), spans))
+        fixed = [replace(condition, values=()) if condition.moving else condition for condition in filters]
+        statement = compose.count(resource.sql, filters, caller, spans)
+        count = partial(self._counted, self._source(resource), statement)
+        return await self._totals.get(_digest(resource.type, caller, fixed), count)
 
-    async def _counted(self, wanted: Counting) -> int:
-        statement = compose.count(wanted.resource.sql, wanted.filters, wanted.caller, wanted.spans)
-        [(total,)] = await self._source(wanted.resource).fetch(*statement)
+    async def _counted(self, source: Source, statement: Statement) -> int:
+        [(total,)] = await source.fetch(*statement)
         return int(total)
 
     def _source(self, resource: Resource) -> Source:
@@ -226,6 +218,11 @@ def _lower_bound(filters: Iterable[Filter]) -> datetime:
     """The moment from which on calls are asked for."""
     bounds = [f.values[0] for f in filters if f.column == "time_start" and f.operator in ("gteq", "gt", "eq")]
     return max(bounds, default=datetime.min.replace(tzinfo=UTC))
+
+
+def _digest(*parts: object) -> bytes:
+    """Names a list by what it asks for, however long that is."""
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
 
 
 def _fits(identifier: str) -> bool:

@@ -1,6 +1,7 @@
 """What is remembered of look-ups: for how long, how much, and what many who ask at once cost."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -44,7 +45,7 @@ class Table:
 
 
 def remembered(table: Table, seconds: float = SECONDS, most: int = 10) -> Memory[int, str | None]:
-    return Memory("test", table.read, seconds, most)
+    return Memory("test", seconds, most)
 
 
 async def others() -> None:
@@ -58,12 +59,12 @@ async def test_what_was_found_or_not_is_kept_for_its_seconds_and_no_longer(clock
     table = Table()
     table.value = value
     memory = remembered(table)
-    assert await memory.get(1) == value
+    assert await memory.get(1, partial(table.read, 1)) == value
     table.value = "second"
     clock.now += SECONDS - 0.001
-    assert await memory.get(1) == value
+    assert await memory.get(1, partial(table.read, 1)) == value
     clock.now += 0.001
-    assert await memory.get(1) == "second"
+    assert await memory.get(1, partial(table.read, 1)) == "second"
     assert (memory.hits, memory.misses, table.reads) == (1, 2, 2)
 
 
@@ -71,7 +72,7 @@ async def test_zero_seconds_read_every_time(clock: Clock) -> None:
     table = Table()
     memory = remembered(table, seconds=0)
     table.gate.clear()
-    asked = [asyncio.ensure_future(memory.get(1)) for _ in range(3)]
+    asked = [asyncio.ensure_future(memory.get(1, partial(table.read, 1))) for _ in range(3)]
     await others()
     table.gate.set()
     assert await asyncio.gather(*asked) == ["first"] * 3
@@ -81,7 +82,7 @@ async def test_zero_seconds_read_every_time(clock: Clock) -> None:
 async def test_who_asks_at_the_same_time_shares_one_look_up(clock: Clock) -> None:
     table = Table()
     memory = remembered(table)
-    assert await asyncio.gather(*(memory.get(1) for _ in range(9))) == ["first"] * 9
+    assert await asyncio.gather(*(memory.get(1, partial(table.read, 1)) for _ in range(9))) == ["first"] * 9
     assert (memory.hits, memory.misses, table.reads) == (8, 1, 1)
 
 
@@ -89,7 +90,7 @@ async def test_one_who_no_longer_waits_does_not_end_the_look_up_of_the_others(cl
     table = Table()
     table.gate.clear()
     memory = remembered(table)
-    first, second = (asyncio.ensure_future(memory.get(1)) for _ in range(2))
+    first, second = (asyncio.ensure_future(memory.get(1, partial(table.read, 1))) for _ in range(2))
     await others()
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -103,24 +104,24 @@ async def test_the_seconds_count_from_the_beginning_of_a_slow_look_up(clock: Clo
     table = Table()
     table.gate.clear()
     memory = remembered(table)
-    slow = asyncio.ensure_future(memory.get(1))
+    slow = asyncio.ensure_future(memory.get(1, partial(table.read, 1)))
     await others()
     clock.now += SECONDS
     table.value = "second"
-    late = asyncio.ensure_future(memory.get(1))
+    late = asyncio.ensure_future(memory.get(1, partial(table.read, 1)))
     await others()
     table.gate.set()
-    assert (await slow, await late, await memory.get(1)) == ("first", "second", "second")
+    assert (await slow, await late, await memory.get(1, partial(table.read, 1))) == ("first", "second", "second")
 
 
 async def test_a_failure_reaches_all_who_wait_and_is_not_kept(clock: Clock) -> None:
     table = Table()
     table.failure = LookupError("gone")
     memory = remembered(table)
-    failed = await asyncio.gather(*(memory.get(1) for _ in range(3)), return_exceptions=True)
+    failed = await asyncio.gather(*(memory.get(1, partial(table.read, 1)) for _ in range(3)), return_exceptions=True)
     assert [type(failure) for failure in failed] == [LookupError] * 3
     table.failure = None
-    assert await memory.get(1) == "first"
+    assert await memory.get(1, partial(table.read, 1)) == "first"
 
 
 async def test_a_failure_that_nobody_waits_for_is_no_noise(clock: Clock) -> None:
@@ -130,19 +131,19 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise(clock: Clock) -> None
     noise: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
     memory = remembered(table)
-    asked = asyncio.ensure_future(memory.get(1))
+    asked = asyncio.ensure_future(memory.get(1, partial(table.read, 1)))
     await others()
     asked.cancel()
     await asyncio.gather(asked, return_exceptions=True)
     table.failure = None
     table.gate.set()
     await others()
-    assert (await memory.get(1), noise) == ("first", [])
+    assert (await memory.get(1, partial(table.read, 1)), noise) == ("first", [])
 
 
 async def test_no_more_is_kept_than_allowed(clock: Clock) -> None:
     table = Table()
     memory = remembered(table, most=2)
     for key in (1, 2, 3, 2, 1):
-        await memory.get(key)
+        await memory.get(key, partial(table.read, key))
     assert (memory.hits, memory.misses) == (1, 4)
