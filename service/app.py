@@ -45,7 +45,7 @@ def create(settings: Settings, operator: socket.socket | None = None) -> web.App
             "outgoing_cdr_hide_fields": settings.resources.outgoing_cdr_hide_fields,
         },
     )
-    app[keys.PAGES] = viewer.pages(app[keys.RESOURCES], settings.recordings.format)
+    app[keys.PAGES] = viewer.pages(app[keys.RESOURCES], settings)
     app.router.add_route("*", r"/{path:[\s\S]*}", handlers.dispatch, expect_handler=handlers.expect)
     app.on_response_prepare.append(responses.finish)
     _bounded(app, settings)

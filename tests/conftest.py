@@ -140,7 +140,7 @@ class Data:
         """Waits until so many statements for somebody's calls wait for the lock; the service's own may wait as well."""
         waiting = (
             "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-            " AND query LIKE 'SELECT r.%'"
+            " AND (query LIKE 'SELECT r.%' OR query LIKE 'DECLARE export%')"
         )
         await load.until(lambda: len(self.execute(waiting)) == statements)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from service.files import DOCS
 from service.schemas.resource import Resource
+from service.settings import Settings
 from service.web import openapi
 from service.web.pages import Page, Pages
 from service.web.routes import BASE
@@ -17,9 +18,9 @@ TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf
 HTML = "text/html; charset=utf-8"
 
 
-def pages(resources: Mapping[str, Resource], recordings: str) -> Pages:
-    """All files, for resources as they are configured."""
-    described = json.dumps(openapi.document(resources, recordings), ensure_ascii=False).encode()
+def pages(resources: Mapping[str, Resource], settings: Settings) -> Pages:
+    """All files, for the service as it is configured."""
+    described = json.dumps(openapi.document(resources, settings), ensure_ascii=False).encode()
     found = {(*BASE, "openapi.json"): Page("application/json", described)}
     installed = _installed()
     return {**found, **dict(_viewer(installed))} if installed else found

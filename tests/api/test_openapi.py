@@ -1,12 +1,15 @@
 """The description of the API: valid, complete, and true of what is answered."""
 
+import asyncio
 import json
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -18,19 +21,29 @@ from service.files import DOCS
 from service.schemas.base import PREFIX
 from service.schemas.resource import configured as resources
 from service.web import openapi
-from tests.conftest import GOLDEN, Answer, Api, Data, Databases, Serve
+from tests.conftest import GOLDEN, Answer, Api, Data, Databases, Serve, configured
 from tests.example_data import ACCOUNTS, CUSTOMER, fill
+from tests.storage import Storage
 
-SPECIFICATION = openapi.document(resources(UTC, {}), "mp3")
+SPECIFICATION = openapi.document(resources(UTC, {}), configured("unused"))
 RECORDED = DOCS / "examples.json"
 EXAMPLES = json.loads(RECORDED.read_text())
-OPERATIONS = {
-    operation["operationId"]: (path, verb, operation)
-    for path, item in SPECIFICATION["paths"].items()
-    for verb, operation in item.items()
-    if verb in ("get", "head")
-}
 MEDIA_TYPE = "application/vnd.api+json"
+JSON = (MEDIA_TYPE, "application/json")
+OF_HTTP = ("content-type", "content-length", "transfer-encoding", "date")
+
+
+def operations(specification: Any) -> dict[str, tuple[str, str, Any]]:
+    """Path, verb and description by the operation's name."""
+    return {
+        operation["operationId"]: (path, verb, operation)
+        for path, item in specification["paths"].items()
+        for verb, operation in item.items()
+        if verb in ("get", "head")
+    }
+
+
+OPERATIONS = operations(SPECIFICATION)
 
 
 @pytest.fixture(scope="module")
@@ -47,37 +60,49 @@ async def shown(serve: Serve, filled: Data) -> Api:
     return await serve(filled.dsn)
 
 
-def resolved(node: Any) -> Any:
+def resolved(node: Any, specification: Any = SPECIFICATION) -> Any:
     """What a reference points to."""
     while "$ref" in node:
-        found: Any = SPECIFICATION
+        found = specification
         for name in node["$ref"].removeprefix("#/").split("/"):
             found = found[name]
         node = found
     return node
 
 
-def valid(instance: Any, schema: Any) -> None:
+def valid(instance: Any, schema: Any, specification: Any = SPECIFICATION) -> None:
     """Whether it fits a schema of the specification, formats included."""
-    rooted = {**schema, "components": SPECIFICATION["components"]}
+    rooted = {**schema, "components": specification["components"]}
     OAS31Validator(rooted, format_checker=OAS31Validator.FORMAT_CHECKER).validate(instance)
 
 
-def described(operation: str, answer: Answer) -> None:
+def described(name: str, answer: Answer, specification: Any = SPECIFICATION) -> None:
     """Whether the answer is as the specification says: the status, each header, and the body."""
-    response = resolved(OPERATIONS[operation][2]["responses"][str(answer.status)])
-    known = {name: resolved(header) for name, header in response["headers"].items()}
+    _, verb, operation = operations(specification)[name]
+    response = resolved(operation["responses"][str(answer.status)], specification)
+    known = {name: resolved(header, specification) for name, header in response["headers"].items()}
     for name, header in known.items():
         assert name in answer.headers or not header["required"], name
         if name in answer.headers:
             valid(answer.headers[name], header["schema"])
-    assert {name.lower() for name in answer.headers} <= {*known, "content-type", "content-length", "date"}
-    if "content" in response and OPERATIONS[operation][1] == "get":
-        content = response["content"][answer.headers["content-type"].partition(";")[0]]
+    assert {name.lower() for name in answer.headers} <= {*known, *OF_HTTP}
+    if "content" in response and verb == "get":
+        content = content_of(response, answer)
         if "schema" in content:
-            valid(json.loads(answer.body), content["schema"])
+            valid(body_of(answer), content["schema"], specification)
     else:
         assert answer.body == b""
+
+
+def content_of(response: Any, answer: Answer) -> Any:
+    """What is said of the answer's media type, with its parameters or else without them."""
+    type_ = answer.headers["content-type"]
+    return response["content"].get(type_) or response["content"][type_.partition(";")[0]]
+
+
+def body_of(answer: Answer) -> Any:
+    """A document or a text."""
+    return answer.json if answer.headers["content-type"].startswith(JSON) else answer.body.decode()
 
 
 def bad_requests() -> Iterator[Any]:
@@ -123,17 +148,18 @@ def test_every_column_is_described_as_null_where_it_may_be(type_: str) -> None:
     assert list(shown) == [name.replace("_", "-") for name in resource.attributes]
 
 
-@pytest.mark.parametrize("operation", EXAMPLES)
-async def test_a_recorded_example_is_what_is_answered(shown: Api, operation: str) -> None:
+@pytest.mark.parametrize("name", EXAMPLES)
+async def test_a_recorded_example_is_what_is_answered(shown: Api, name: str) -> None:
     """With RECORD_EXAMPLES set, it is recorded anew instead."""
-    answer = await shown.get(EXAMPLES[operation]["path"], CUSTOMER)
+    recorded, operation = EXAMPLES[name], name.partition("/")[0]
+    answer = await shown.get(recorded["path"], CUSTOMER, headers={"Accept": recorded.get("accept", MEDIA_TYPE)})
     if os.environ.get("RECORD_EXAMPLES"):
-        EXAMPLES[operation]["body"] = answer.json
+        recorded["body"] = body_of(answer)
         RECORDED.write_text(json.dumps(EXAMPLES, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    assert answer.json == EXAMPLES[operation]["body"]
+    assert body_of(answer) == recorded["body"]
     described(operation, answer)
-    (example,) = OPERATIONS[operation][2]["responses"]["200"]["content"][MEDIA_TYPE]["examples"].values()
-    assert answer.json == example["value"] or os.environ.get("RECORD_EXAMPLES")
+    (example,) = content_of(OPERATIONS[operation][2]["responses"]["200"], answer)["examples"].values()
+    assert body_of(answer) == example["value"] or os.environ.get("RECORD_EXAMPLES")
 
 
 def test_every_document_has_a_recorded_example() -> None:
@@ -142,7 +168,13 @@ def test_every_document_has_a_recorded_example() -> None:
         for name, (_, verb, operation) in OPERATIONS.items()
         if verb == "get" and MEDIA_TYPE in operation["responses"]["200"]["content"]
     }
-    assert documents == set(EXAMPLES)
+    assert documents == {name.partition("/")[0] for name in EXAMPLES}
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("list") and "Head" not in name])
+def test_every_way_to_read_a_list_has_a_recorded_example(name: str) -> None:
+    content = OPERATIONS[name][2]["responses"]["200"]["content"]
+    assert [len(media_type["examples"]) for media_type in content.values()] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(("name", "path", "status", "example"), list(bad_requests()))
@@ -215,14 +247,13 @@ async def test_a_renewed_cookie_is_described(shown: Api) -> None:
     described("getCdr", answer)
 
 
-def example(status: str) -> Any:
-    """The one example of a response that all operations share."""
-    (only,) = SPECIFICATION["components"]["responses"][status]["content"][MEDIA_TYPE]["examples"].values()
-    return only["value"]
+def example(status: str, name: str = "refused") -> Any:
+    """An example of a response that all operations share."""
+    return SPECIFICATION["components"]["responses"][status]["content"][MEDIA_TYPE]["examples"][name]["value"]
 
 
-def same(answer: Answer, status: int) -> None:
-    assert (answer.status, answer.json) == (status, example(str(status)))
+def same(answer: Answer, status: int, name: str = "refused") -> None:
+    assert (answer.status, answer.json) == (status, example(str(status), name))
     described("listCdrs", answer)
 
 
@@ -236,7 +267,112 @@ async def test_the_shared_refusals_are_what_is_answered(shown: Api) -> None:
 
 async def test_a_database_that_does_not_answer_is_as_described(serve: Serve) -> None:
     api = await serve("host=127.0.0.1 port=1", LOG__LEVEL="error")
-    same(await api.get("cdrs", CUSTOMER), 503)
+    same(await api.get("cdrs", CUSTOMER), 503, "unavailable")
+
+
+async def test_too_much_to_do_is_as_described(serve: Serve, data: Data) -> None:
+    data.customer(CUSTOMER)
+    api = await serve(data.dsn, OVERLOAD__CONCURRENCY="1", OVERLOAD__QUEUE="0")
+    with data.locked("billing.accounts"):
+        slow = asyncio.create_task(api.get("accounts", CUSTOMER))
+        await data.blocked(1)
+        same(await api.get("cdrs", CUSTOMER), 503, "busy")
+    described("listAccounts", await slow)
+
+
+@pytest.mark.parametrize("path", ["cdrs", "cdrs?page[after]=", "cdrs?format=csv", "cdrs?sort=x"])
+async def test_a_rate_limit_and_timings_are_as_described(serve: Serve, filled: Data, path: str) -> None:
+    api = await serve(filled.dsn, RATE_LIMIT__REQUESTS="1", RATE_LIMIT__PERIOD="20", LISTEN__SERVER_TIMING="true")
+    answer = await api.get(path, CUSTOMER)
+    assert answer.status in (200, 400)
+    for name in ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "server-timing"):
+        assert name in answer.headers
+    described("listCdrs", answer)
+    refused = await api.get(path, CUSTOMER)
+    assert refused.status == 429
+    assert refused.json["errors"][0] | {"detail": ""} == example("429")["errors"][0] | {"detail": ""}
+    described("listCdrs", refused)
+
+
+@pytest.mark.parametrize(
+    "query", ["page[after]=", "page[before]=&page[size]=1", "page[after]=&page[before]=&page[size]=1"]
+)
+async def test_pages_by_cursors_are_as_described(shown: Api, query: str) -> None:
+    for accept in (MEDIA_TYPE, f'{MEDIA_TYPE}; profile="http://jsonapi.org/profiles/ethanresnick/cursor-pagination/"'):
+        for total in ("", "&page[total]=true"):
+            path = f"incoming-cdrs?filter[time_start_gteq]=2026-03-01&{query}{total}"
+            answer = await shown.get(path, CUSTOMER, headers={"Accept": accept})
+            assert "cursor" in answer.json["data"][0]["meta"]["page"]
+            described("listIncomingCdrs", answer)
+
+
+async def test_an_order_that_cursors_cannot_have_is_as_described(serve: Serve, filled: Data) -> None:
+    api = await serve(filled.dsn, RESOURCES__OUTGOING_CDR_HIDE_FIELDS='["customer_price"]')
+    answer = await api.get("cdrs?page[after]=&sort=customer-price", CUSTOMER)
+    assert answer.json["errors"][0]["links"]["type"]
+    described("listCdrs", answer)
+
+
+@pytest.mark.parametrize("format_", ["csv", "ndjson"])
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_tables_are_as_described(shown: Api, format_: str, encoding: str, method: str) -> None:
+    query = "filter[time_start_gteq]=2026-03-01&filter[time_start_lt]=2026-03-10&count=true"
+    path, accepted = f"cdrs?{query}&format={format_}", {"Accept-Encoding": encoding}
+    answer = await shown.get(path, CUSTOMER, method=method, headers=accepted)
+    assert answer.headers["x-total-count"] == "2"
+    assert answer.headers.get("content-encoding", "identity") == encoding
+    described("listCdrs" if method == "GET" else "listCdrsHead", answer)
+
+
+SOUND = bytes(range(256))
+TAKEN: list[tuple[int, dict[str, str]]] = [
+    (200, {}),
+    (206, {"Range": "bytes=1-9"}),
+    (416, {"Range": "bytes=999-"}),
+    (304, {"If-None-Match": "*"}),
+]
+
+
+def recordings(mode: str, folder: Path, bucket: Storage) -> dict[str, str]:
+    """Settings of a mode in which only call 902 has its recording."""
+    if mode == "s3":
+        bucket.put("/record/8-1A2B3C4D.mp3", SOUND)
+        return bucket.settings()
+    (folder / "8-1A2B3C4D.mp3").write_bytes(SOUND)
+    return {"RECORDINGS__MODE": mode} | ({"RECORDINGS__DIRECTORY": str(folder)} if mode == "directory" else {})
+
+
+@pytest.mark.parametrize("mode", ["x-accel", "directory", "s3"])
+async def test_recordings_are_as_described(
+    serve: Serve, filled: Data, tmp_path: Path, bucket: Storage, mode: str
+) -> None:
+    api = await serve(filled.dsn, **recordings(mode, tmp_path, bucket))
+    specification = (await api.get("openapi.json")).json
+    for status, asked in TAKEN:
+        if mode == "s3" and status == 304:
+            asked = {"If-None-Match": (await api.get("cdrs/902/rec", CUSTOMER)).headers["etag"]}
+        answer = await api.get("cdrs/902/rec", CUSTOMER, headers=asked)
+        assert answer.status == (200 if mode == "x-accel" else status)
+        described("getCdrRecording", answer, specification)
+    missing = await api.get("cdrs/901/rec", CUSTOMER, headers={"Accept": "audio/mpeg"})
+    assert (missing.status, missing.body) == (404, b"")
+    described("getCdrRecording", missing, specification)
+
+
+@pytest.mark.parametrize("mode", ["directory", "s3"])
+async def test_recordings_that_cannot_be_read_are_as_described(
+    serve: Serve, filled: Data, tmp_path: Path, bucket: Storage, mode: str
+) -> None:
+    known = recordings(mode, tmp_path, bucket)
+    file = tmp_path / "8-1A2B3C4D.mp3"
+    file.unlink(missing_ok=True)
+    api = await serve(filled.dsn, **known | ({"RECORDINGS__S3__BUCKET": "nosuch"} if mode == "s3" else {}))
+    with socket.socket(socket.AF_UNIX) as unreadable:
+        unreadable.bind(str(file))
+        answer = await api.get("cdrs/902/rec", CUSTOMER)
+    assert answer.status == 500
+    described("getCdrRecording", answer, (await api.get("openapi.json")).json)
 
 
 async def test_a_query_that_takes_too_long_is_as_described(serve: Serve, data: Data) -> None:

@@ -36,6 +36,21 @@ async def test_recordings_take_no_place_because_listening_takes_long(serve: Serv
     assert (await slow).status == 200
 
 
+async def test_exports_take_no_place_because_they_have_a_pool_of_their_own(serve: Serve, data: Data) -> None:
+    api = await serve(data.dsn, OVERLOAD__CONCURRENCY="1", OVERLOAD__QUEUE="0")
+    with data.locked():
+        export = asyncio.create_task(api.get("cdrs?format=csv", 7))
+        await data.blocked(1)
+        assert (await api.get("accounts", 7)).status == 200
+    assert (await export).status == 200
+    with data.locked("billing.accounts"):
+        slow = asyncio.create_task(api.get("accounts", 7))
+        await data.blocked(1)
+        assert (await api.get("cdrs", 7)).status == 503
+        assert (await api.get("cdrs?format=ndjson", 7)).status == 200
+    assert (await slow).status == 200
+
+
 async def test_who_waits_too_long_is_sent_away(serve: Serve, data: Data) -> None:
     api = await serve(data.dsn, OVERLOAD__CONCURRENCY="1", OVERLOAD__WAIT="0.05")
     with data.locked():

@@ -55,6 +55,7 @@ def test_nothing_is_answered_that_is_not_described(
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "SCHEMATHESIS_HOOKS": "tests.fuzz.hooks",
+        "FUZZ_TOKEN": token,
         "FUZZ_CALL": RECORDED,
         "FUZZ_ACCOUNT": ACCOUNT,
     }

@@ -5,14 +5,15 @@ from aiohttp.typedefs import Handler
 
 from service import metrics
 from service.errors import busy
-from service.web.keys import CALLER, ROUTE, TURNS
+from service.web.keys import CALLER, FORMAT, ROUTE, TURNS
 from service.web.routes import RECORDING
 from service.web.turns import Full
 
 
 @web.middleware
 async def overload(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request[ROUTE].action == RECORDING:  # It is sent for as long as somebody listens, and needs no database then.
+    # Both last as long as their clients take: a recording needs no database then, and exports have pools of their own.
+    if request[ROUTE].action == RECORDING or FORMAT in request:
         return await handler(request)
     try:
         async with request.app[TURNS].place(request[CALLER].customer_id):

@@ -7,6 +7,7 @@ from typing import Any
 from service.files import DOCS
 from service.schemas.base import PREFIX
 from service.schemas.resource import Resource
+from service.settings import Settings
 from service.web.middlewares.authenticate import COOKIE
 from service.web.openapi import operations, parameters, responses, schemas
 from service.web.openapi.operations import Operation
@@ -27,11 +28,11 @@ SECURITY_SCHEMES = {
 }
 
 
-def document(resources: Mapping[str, Resource], recordings: str) -> dict[str, Any]:
-    """OpenAPI 3.1 for resources as they are configured, with recordings as mp3 or wav."""
+def document(resources: Mapping[str, Resource], settings: Settings) -> dict[str, Any]:
+    """OpenAPI 3.1 for the service as it is configured."""
     described = [*operations.files()]
     for resource in resources.values():
-        described += operations.of(resource, recordings)
+        described += operations.of(resource, settings)
     return {
         "openapi": "3.1.0",
         "info": {

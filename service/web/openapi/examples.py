@@ -10,6 +10,7 @@ from service.errors import Refused
 from service.files import DOCS
 from service.jsonapi import document
 from service.jsonapi.params import MOST_PER_PAGE
+from service.jsonapi.tabular import FORMATS
 from service.schemas.base import dasherize
 from service.schemas.fields import Integer
 from service.schemas.resource import Resource
@@ -37,7 +38,57 @@ VALUE: Table = {
     "unreadable-value": ("filter[id]=x", lambda _: errors.invalid_filter_value("x", "id")),
     "value-with-members": ("filter[id][a]=1", lambda _: errors.invalid_filter_syntax("id")),
 }
+CURSORS: Table = {
+    "unknown-cursor": (
+        "page[after]=x",
+        lambda _: errors.invalid_parameter("page[after]", "page[after] is no cursor of this list in this order."),
+    ),
+    "cursor-and-page-number": (
+        "page[before]=&page[number]=1",
+        lambda _: errors.invalid_parameter(
+            "page[number]", "page[number] does not go with page[after] and page[before]."
+        ),
+    ),
+    "cursor-page-size": (
+        "page[after]=&page[size]=0",
+        lambda _: errors.invalid_parameter("page[size]", "page[size] must be a positive integer."),
+    ),
+    "cursor-page-too-large": ("page[after]=&page[size]=1001", lambda _: errors.cursor_page_too_large(MOST_PER_PAGE)),
+    "cursor-page-total": (
+        "page[after]=&page[total]=x",
+        lambda _: errors.invalid_parameter("page[total]", "page[total] must be true or false."),
+    ),
+}
+EXPORT: Table = {
+    "unknown-format": (
+        "format=xlsx",
+        lambda _: errors.invalid_parameter("format", "format must be csv, ndjson or json."),
+    ),
+    "export-of-a-page": (
+        "format=csv&page[size]=10",
+        lambda _: errors.invalid_parameter("page", "An export has no pages; it holds all records."),
+    ),
+    "export-count": (
+        "format=csv&count=x",
+        lambda _: errors.invalid_parameter("count", "count must be true or false."),
+    ),
+}
+WIDE = "format=csv&filter[time_start_gteq]=1900-01-01&filter[time_start_lt]=2000-01-01"
+WIDE_DAYS = 36524
 UNKNOWN_UUID = "00000000-0000-0000-0000-000000000000"
+
+
+def wide(most_days: int) -> Table:
+    """An export of more days than are allowed, unless a century is."""
+    if most_days >= WIDE_DAYS:
+        return {}
+    return {"export-too-wide": (WIDE, lambda _: errors.export_too_wide(WIDE_DAYS, most_days))}
+
+
+def listed(operation: str, resource: Resource, way: str) -> dict[str, Example]:
+    """What a list answered as `cursors` or as a table; no table where it may show what is hidden."""
+    hidden = resource.hidden and way in FORMATS
+    return {} if hidden else recorded(f"{operation}/{way}", resource.registry)
 
 
 def recorded(operation: str, resources: Mapping[str, Resource]) -> dict[str, Example]:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from service.jsonapi.accept import SIMPLE_TYPES
 from service.schemas.resource import Resource
+from service.settings import Recordings, Settings
 from service.web.openapi import examples, parameters, responses
 from service.web.openapi.parameters import Parameter
 from service.web.openapi.responses import Responses
@@ -23,14 +25,14 @@ class Operation:
     public: bool = False
 
 
-def of(resource: Resource, recordings: str) -> Iterator[Operation]:
+def of(resource: Resource, settings: Settings) -> Iterator[Operation]:
     """All operations of a resource."""
-    yield _list(resource)
+    yield _list(resource, settings.export.max_days)
     yield _one(resource)
     for name in resource.relationships:
         yield _related(resource, name)
         yield _linkage(resource, name)
-        yield _recording(resource, recordings)
+        yield _recording(resource, settings.recordings)
 
 
 def files() -> Iterator[Operation]:
@@ -43,11 +45,13 @@ def files() -> Iterator[Operation]:
         yield Operation(path, name, summary, "documentation", parameters.SEEN, answers, public=True)
 
 
-def _list(resource: Resource) -> Operation:
+def _list(resource: Resource, most_days: int) -> Operation:
     name = f"list{_camel(resource.type)}"
-    bad = {**examples.RECORD, **examples.PAGE, **examples.VALUE}
+    bad = {**examples.RECORD, **examples.PAGE, **examples.VALUE, **examples.CURSORS, **examples.EXPORT}
+    if resource.meta.window:
+        bad |= examples.wide(most_days)
     answers = {
-        "200": responses.answer("A page.", f"{resource.type}-page", examples.recorded(name, resource.registry)),
+        "200": responses.listing(resource.type, partial(examples.listed, name, resource)),
         "400": responses.refusal("The query has mistakes.", examples.bad_queries(resource, bad)),
         **responses.document(),
     }
@@ -55,7 +59,7 @@ def _list(resource: Resource) -> Operation:
     return Operation(
         f"/{resource.type}",
         name,
-        f"A page of {resource.type}{window}",
+        f"A page of {resource.type}{window}, or all of them as a table",
         resource.type,
         parameters.listing(resource),
         answers,
@@ -107,16 +111,16 @@ def _linkage(resource: Resource, relationship: str) -> Operation:
     return Operation(path, name, f"Which record the {relationship} is", resource.type, taken, answers)
 
 
-def _recording(resource: Resource, format_: str) -> Operation:
+def _recording(resource: Resource, settings: Recordings) -> Operation:
     missing = _missing(resource)
     missing["description"] += " The body is empty where there is no recording, or none that the caller may hear."
     missing["headers"]["vary"] = {**responses.HEADERS["vary"], "required": False}
     missing["content"] |= {media_type: {} for media_type in ("text/html", *SIMPLE_TYPES[1:])}
     answers = {
-        **responses.recording(format_),
+        **responses.shared("401", "429", *responses.FAILURES),
+        **responses.recording(settings),
         "400": _bad(resource, resource, {}),
         "404": missing,
-        **responses.shared("401", "429", *responses.FAILURES),
     }
     return Operation(
         f"/{resource.type}/{{id}}/rec",

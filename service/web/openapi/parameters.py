@@ -3,6 +3,7 @@
 from typing import Any
 
 from service.jsonapi.params import MOST_PER_PAGE
+from service.jsonapi.tabular import FORMATS
 from service.schemas.base import dasherize
 from service.schemas.fields import Integer
 from service.schemas.resource import FilterRule, Resource
@@ -50,9 +51,9 @@ def identifier(resource: Resource) -> Parameter:
 
 
 def listing(resource: Resource) -> list[Parameter]:
-    """What a list takes. Whatever else lists learn to take belongs here."""
+    """What a list takes."""
     filters = (_filter(rule) for rule in resource.filters.values())
-    return [*_pages(), _sort(resource), *record(resource), *filters]
+    return [*_pages(), *_cursors(), *_tables(), _sort(resource), *record(resource), *filters]
 
 
 def record(resource: Resource) -> list[Parameter]:
@@ -82,6 +83,28 @@ def _pages() -> list[Parameter]:
             {"type": "integer", "minimum": 1, "default": Page().number},
         ),
         _query("page[size]", "How many records a page holds.", size),
+    ]
+
+
+def _cursors() -> list[Parameter]:
+    cursor = {"type": "string", "format": "cursor", "pattern": "^[A-Za-z0-9_-]*$"}
+    ends = (
+        ("after", "The records after a cursor, or from the list's start where it is empty; not with `page[number]`."),
+        ("before", "The records just before a cursor, or the list's end where it is empty; not with `page[number]`."),
+    )
+    text = "Whether a page by cursors tells the number of all records. Other pages always do."
+    return [
+        *({**_query(f"page[{end}]", meaning, cursor), "allowEmptyValue": True} for end, meaning in ends),
+        _query("page[total]", text, {"type": "boolean", "default": False}),
+    ]
+
+
+def _tables() -> list[Parameter]:
+    text = "All records as a table rather than a page; it counts before `Accept`, and does not go with `page`."
+    counted = "Whether a table's records are counted first, for `x-total-count`."
+    return [
+        _query("format", text, {"type": "string", "enum": ["json", *FORMATS]}),
+        _query("count", counted, {"type": "boolean", "default": False}),
     ]
 
 

@@ -1,12 +1,15 @@
 """The responses of operations, with their headers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from service import errors
-from service.errors import Refused
+from service.errors import PAGING, Refused
 from service.jsonapi.accept import MEDIA_TYPE
+from service.jsonapi.tabular import FORMATS
 from service.recordings.stores import AUDIO
+from service.settings import Recordings
+from service.web.exports import VARY
 from service.web.middlewares.conditional import REVALIDATE
 from service.web.openapi import examples
 from service.web.openapi.examples import Example
@@ -16,32 +19,73 @@ Response = dict[str, Any]
 Responses = dict[str, Response]
 
 
-def _header(description: str, *, required: bool = True, **schema: str) -> dict[str, Any]:
+def _header(description: str, *, required: bool = True, **schema: Any) -> dict[str, Any]:
     return {"description": description, "required": required, "schema": {"type": "string", **schema}}
 
+
+ETAG = r'^W/"[0-9a-f]{32}"$'
+PROFILED = f'{MEDIA_TYPE}; profile="{PAGING}"'
 
 HEADERS: dict[str, Any] = {
     **{name: _header("Sent with every answer.", const=value) for name, value in SECURITY.items()},
     "x-request-id": _header("The request's own name, cleaned, or a new one.", pattern="^[A-Za-z0-9_@-]{0,255}$"),
     "x-runtime": _header("Seconds that the service took.", pattern=r"^\d+\.\d{6}$"),
     "vary": _header("What the answer depends on.", const="Accept"),
-    "etag": _header("Names what the body holds.", pattern=r'^W/"[0-9a-f]{32}"$'),
+    "etag": _header("Names what the body holds.", pattern=ETAG),
     "revalidate": _header("Only the client keeps it, and asks whether it still holds.", const=REVALIDATE),
     "no-cache": _header("Not kept without asking.", const=UNSEEN["cache-control"]),
+    "server-timing": _header(
+        "Where the operator wants it: the statements of the request, and the milliseconds of each.",
+        required=False,
+        pattern=r"^(none;dur=0|[a-z_.]+;dur=\d+\.\d{3}(, [a-z_.]+;dur=\d+\.\d{3})*)$",
+    ),
+    **{
+        f"ratelimit-{name}": _header(f"Where the operator limits the rate: {text}.", required=False, pattern=r"^\d+$")
+        for name, text in (
+            ("limit", "how many requests a customer may send in a period"),
+            ("remaining", "how many of them are left"),
+            ("reset", "seconds until all of them are"),
+        )
+    },
+    "list-vary": _header("What the answer depends on; a table on the encoding too.", enum=["Accept", VARY]),
+    "list-etag": _header("Names what a page holds.", required=False, pattern=ETAG),
+    "list-cache-control": _header(
+        "Pages are kept by the client and asked for again; tables are not kept.",
+        enum=[REVALIDATE, UNSEEN["cache-control"]],
+    ),
+    "x-total-count": _header("Of a table: its records, with `count=true`.", required=False, pattern=r"^\d+$"),
+    "content-encoding": _header("How a table is compressed, or a recording is stored.", required=False),
+    "content-disposition": _header("The name to save the body by.", required=False, pattern='^attachment; filename="'),
     "retry-after": _header("Seconds to wait before another try.", pattern=r"^\d+$"),
     "set-cookie": _header("The session, renewed, where the token came by cookie.", required=False),
     "x-accel-redirect": _header("Where nginx finds the file; clients do not see it.", required=False),
     **{
         name: _header("Of the file, where the service sends it itself.", required=False)
-        for name in ("accept-ranges", "content-range", "content-disposition", "last-modified", "file-etag")
+        for name in ("accept-ranges", "content-range", "last-modified", "file-etag")
     },
     "content-security-policy": _header("What the page may load."),
 }
 # Headers whose component has another name, because they come with one of two values.
-SHARED_NAMES = {"revalidate": "cache-control", "no-cache": "cache-control", "file-etag": "etag"}
-ALWAYS = (*SECURITY, "x-request-id", "x-runtime")
+SHARED_NAMES = {
+    "revalidate": "cache-control",
+    "no-cache": "cache-control",
+    "file-etag": "etag",
+    "list-vary": "vary",
+    "list-etag": "etag",
+    "list-cache-control": "cache-control",
+}
+ALWAYS = (*SECURITY, "x-request-id", "x-runtime", "server-timing")
+OF_CALLER = ("set-cookie", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
 TAGGED = ("etag", "revalidate")
-DOCUMENT = (*ALWAYS, "vary", "set-cookie")
+DOCUMENT = (*ALWAYS, "vary", *OF_CALLER)
+LISTED = ("list-vary", "list-etag", "list-cache-control", "content-disposition", "x-total-count", "content-encoding")
+OF_FILES = ("accept-ranges", "content-range", "last-modified", "file-etag")
+# What recordings have besides, by mode.
+OF_RECORDINGS: Mapping[str, tuple[str, ...]] = {
+    "x-accel": (*OF_FILES, "x-accel-redirect"),
+    "directory": OF_FILES,
+    "s3": (*OF_FILES, "content-disposition", "content-encoding"),
+}
 
 
 def _named(*names: str) -> dict[str, Any]:
@@ -54,7 +98,7 @@ def _reference(kind: str, name: str) -> dict[str, str]:
 
 def refusal(text: str, shown: Mapping[str, Example], *more: str, session: bool = True) -> Response:
     """An error document."""
-    names = [name for name in (*DOCUMENT, "no-cache", *more) if session or name != "set-cookie"]
+    names = [name for name in (*DOCUMENT, "no-cache", *more) if session or name not in OF_CALLER]
     content = {"schema": _reference("schemas", "errors"), "examples": dict(shown)}
     return {"description": text, "headers": _named(*names), "content": {MEDIA_TYPE: content}}
 
@@ -67,10 +111,20 @@ COMMON: Responses = {
     "304": {"description": "The client has this already.", "headers": _named(*DOCUMENT, *TAGGED)},
     "401": _same("There is no token, or none that is valid.", errors.unauthorized(), session=False),
     "404": _same("There is no such path.", errors.not_found(), session=False),
-    "406": _same("`Accept` does not take JSON:API.", errors.not_acceptable("text/html")),
-    "429": {"description": "A gateway before the service may limit how often a client asks."},
+    "406": _same("`Accept` takes neither JSON:API nor, on a list, a table.", errors.not_acceptable("text/html")),
+    "429": _same("The customer asks more often than the operator allows.", errors.too_many_requests(20), "retry-after"),
     "500": _same("Something unexpected went wrong.", errors.internal_error()),
-    "503": _same("The database does not answer for now.", errors.unavailable(), "retry-after"),
+    "503": refusal(
+        "The database does not answer for now, or there is more to do than the service takes on.",
+        {
+            name: examples.refused(reason, reason.problems[0].detail)["refused"]
+            for name, reason in (
+                ("unavailable", errors.unavailable()),
+                ("busy", errors.busy("Too many requests are waiting.")),
+            )
+        },
+        "retry-after",
+    ),
     "504": _same("The query took too long.", errors.timed_out()),
 }
 FAILURES = ("500", "503", "504")
@@ -87,17 +141,32 @@ def document() -> Responses:
 
 
 def answer(text: str, schema: str, shown: Mapping[str, Example]) -> Response:
-    """A document. Whatever other media types lists are answered in belongs here."""
+    """A document."""
     content = {"schema": _reference("schemas", schema), "examples": dict(shown)}
     return {"description": text, "headers": _named(*DOCUMENT, *TAGGED), "content": {MEDIA_TYPE: content}}
 
 
-def recording(format_: str) -> Responses:
+def listing(type_: str, shown: Callable[[str], Mapping[str, Example]]) -> Response:
+    """A page in either way of paging, or a table; `shown` gives the examples of each."""
+    pages = [_reference("schemas", f"{type_}-{kind}") for kind in ("page", "cursor-page")]
+    content = {
+        MEDIA_TYPE: {"schema": {"oneOf": pages}, "examples": dict(shown("page"))},
+        PROFILED: {"schema": pages[1], "examples": dict(shown("cursors"))},
+        **{
+            table.media_type: {"schema": {"type": "string"}, "examples": dict(shown(name))}
+            for name, table in FORMATS.items()
+        },
+    }
+    return {"description": "A page, or a table.", "headers": _named(*ALWAYS, *OF_CALLER, *LISTED), "content": content}
+
+
+def recording(settings: Recordings) -> Responses:
     """A sound file, which the service sends itself or lets nginx send in the place of an empty body."""
-    names = ("accept-ranges", "content-range", "content-disposition", "last-modified", "file-etag")
-    headers = _named(*ALWAYS, "set-cookie", "no-cache", "x-accel-redirect", *names)
-    sound: dict[str, Any] = {AUDIO[format_]: {}, "application/octet-stream": {}}
+    headers = _named(*ALWAYS, *OF_CALLER, "no-cache", *OF_RECORDINGS[settings.mode])
+    sound: dict[str, Any] = {"application/octet-stream" if settings.mode == "s3" else AUDIO[settings.format]: {}}
+    named = ("content-disposition",) if settings.mode == "s3" else ()
     return {
+        "500": _same("Something unexpected went wrong.", errors.internal_error(), *named),
         "200": {"description": "The sound.", "headers": headers, "content": sound},
         "206": {"description": "The part that `Range` asks for.", "headers": headers, "content": sound},
         "304": {"description": "The client has this already.", "headers": headers},
@@ -111,7 +180,7 @@ def file(text: str, media_type: str) -> Responses:
     return {
         "200": {"description": text, "headers": headers, "content": {media_type: {}}},
         "304": {"description": "The client has this already.", "headers": headers},
-        **shared("404", "429", "500"),
+        **shared("404", "500"),
     }
 
 

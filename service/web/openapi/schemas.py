@@ -97,12 +97,16 @@ def _resource(resource: Resource) -> dict[str, Schema]:
     if resource.relationships:
         accounts = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/accounts"}}
         members["included"] = page["included"] = accounts
+    by_cursor = {**page, "data": {"type": "array", "items": {"$ref": f"#/components/schemas/{resource.type}-placed"}}}
     page["meta"] = _closed({"total-count": {"type": "integer", "minimum": 0}})
     page["links"] = _closed(dict.fromkeys(("first", "prev", "next", "last"), URL), "first", "last")
+    by_cursor |= {"meta": _closed({"page": STRETCH}), "links": CURSOR_LINKS}
     return {
         resource.type: _record(resource),
+        f"{resource.type}-placed": _placed(resource),
         f"{resource.type}-document": _closed(members, "data"),
         f"{resource.type}-page": _closed(page, "data", "meta", "links"),
+        f"{resource.type}-cursor-page": _closed(by_cursor, "data", "links"),
         f"{resource.type}-or-null": _closed({"data": {"anyOf": [reference, {"type": "null"}]}}),
     }
 
@@ -120,6 +124,18 @@ def _record(resource: Resource) -> Schema:
     if relationships:
         members["relationships"] = _closed(relationships)
     return {**_closed(members, "id", "type", "links"), "description": resource.schema.__doc__}
+
+
+def _placed(resource: Resource) -> Schema:
+    """A record on a page by cursors, with its own."""
+    cursor = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "description": "For `page[after]` and `page[before]`."}
+    record = _record(resource)
+    members = {
+        **record["properties"],
+        "attributes": {"$ref": f"#/components/schemas/{resource.type}/properties/attributes"},
+        "meta": _closed({"page": _closed({"cursor": cursor})}),
+    }
+    return {**record, "properties": members, "required": [*record["required"], "meta"]}
 
 
 def _visible(resource: Resource, name: str) -> bool:
@@ -151,12 +167,23 @@ IDENTIFIER: Schema = {
     "type": ["object", "null"],
 }
 TEXT: Schema = {"type": "string"}
-ERRORS: Schema = _closed(
-    {
-        "errors": {
-            "type": "array",
-            "minItems": 1,
-            "items": _closed({"title": TEXT, "detail": TEXT, "code": TEXT, "status": TEXT}),
+OR_NULL: Schema = {**URL, "type": ["string", "null"]}
+CURSOR_LINKS: Schema = _closed({"first": URL, "prev": OR_NULL, "next": OR_NULL, "last": URL})
+STRETCH: Schema = {
+    **_closed(
+        {
+            "total": {"type": "integer", "minimum": 0, "description": "All records, where that is asked for."},
+            "rangeTruncated": {"const": True, "description": "More lies between the two cursors than a page holds."},
         }
-    }
-)
+    ),
+    "required": [],
+    "minProperties": 1,
+}
+PROBLEM: Mapping[str, Schema] = {"title": TEXT, "detail": TEXT, "code": TEXT, "status": TEXT}
+# Only where the parameter is one that the reference does not have.
+MORE: Mapping[str, Schema] = {
+    "source": _closed({"parameter": TEXT}),
+    "links": _closed({"type": {"type": "array", "minItems": 1, "items": URL}}),
+    "meta": _closed({"page": _closed({"maxSize": {"type": "integer"}})}),
+}
+ERRORS: Schema = _closed({"errors": {"type": "array", "minItems": 1, "items": _closed({**PROBLEM, **MORE}, *PROBLEM)}})
