@@ -42,8 +42,8 @@ APPEARS = """
 FILL = """
   (() => {
     const input = document.querySelector(SELECTOR);
-    Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(input, TEXT);
-    input.dispatchEvent(new Event("input", {bubbles: true}));
+    Object.getOwnPropertyDescriptor(Object.getPrototypeOf(input), "value").set.call(input, TEXT);
+    for (const name of ["input", "change"]) input.dispatchEvent(new Event(name, {bubbles: true}));
     input.dispatchEvent(new FocusEvent("focusout", {bubbles: true}));
   })()
 """

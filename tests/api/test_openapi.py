@@ -396,6 +396,9 @@ async def test_what_is_hidden_is_not_described(serve: Serve, filled: Data) -> No
     members = specification["components"]["schemas"]["cdrs"]["properties"]
     assert "src-name-in" not in members["attributes"]["properties"]
     assert "relationships" not in members
+    listed = specification["paths"]["/cdrs"]["get"]["responses"]["200"]["content"]
+    assert "relationships" not in specification["components"]["schemas"]["cdrs-placed"]["properties"]
+    assert [len(media_type["examples"]) for media_type in listed.values()] == [1, 1, 0, 0]
     content = specification["paths"]["/cdrs/{id}"]["get"]["responses"]["200"]["content"]
     answer = await api.get("cdrs/902", CUSTOMER)
     assert content[MEDIA_TYPE]["examples"]["recorded"]["value"] == answer.json

@@ -24,6 +24,15 @@ CHECKS = ["--checks=all", "--exclude-checks=unsupported_method"]
 FUZZING = ["--phases=fuzzing", "--max-examples=15", "--exclude-method=HEAD"]
 COVERAGE = ["--phases=coverage", "--exclude-method=HEAD", "--exclude-operation-id-regex=^list"]
 
+# How lists are read, by content type or by a cursor that is somewhere within; the fuzzer must have found all.
+WAYS = {
+    "application/vnd.api+json",
+    'application/vnd.api+json; profile="https://jsonapi.org/profiles/ethanresnick/cursor-pagination"',
+    "text/csv; charset=utf-8; header=present",
+    "application/x-ndjson",
+    "from a cursor",
+}
+
 
 @pytest.fixture(scope="module")
 def known(postgres: Databases, golden_database: str) -> dict[str, str]:
@@ -71,4 +80,6 @@ def test_nothing_is_answered_that_is_not_described(
     tested = re.search(r"(\d+) generated, (\d+) passed", fuzzer.stdout)
     assert tested, fuzzer.stdout
     assert int(tested[1]) == int(tested[2]) >= least
+    if "--phases=fuzzing" in options:
+        assert set((tmp_path / "ways.txt").read_text().split("\n")) >= WAYS
     assert {200, 304, 400, 401, 404} <= {event.get("status") for event in program.events}

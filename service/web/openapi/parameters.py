@@ -75,14 +75,15 @@ def _query(name: str, description: str, schema: dict[str, Any]) -> Parameter:
 
 
 def _pages() -> list[Parameter]:
-    size = {"type": "integer", "minimum": 1, "maximum": MOST_PER_PAGE, "default": Page().size}
+    """Without `default`, which the page would send along, also where a list is to be a table."""
+    size = {"type": "integer", "minimum": 1, "maximum": MOST_PER_PAGE}
     return [
         _query(
             "page[number]",
-            "Which page; fewer than 2^63 records may come before it.",
-            {"type": "integer", "minimum": 1, "default": Page().number},
+            f"Which page, {Page().number} unless told; fewer than 2^63 records may come before it.",
+            {"type": "integer", "minimum": 1},
         ),
-        _query("page[size]", "How many records a page holds.", size),
+        _query("page[size]", f"How many records a page holds, {Page().size} unless told.", size),
     ]
 
 
@@ -95,7 +96,7 @@ def _cursors() -> list[Parameter]:
     text = "Whether a page by cursors tells the number of all records. Other pages always do."
     return [
         *({**_query(f"page[{end}]", meaning, cursor), "allowEmptyValue": True} for end, meaning in ends),
-        _query("page[total]", text, {"type": "boolean", "default": False}),
+        _query("page[total]", text, {"type": "boolean"}),
     ]
 
 
@@ -104,7 +105,7 @@ def _tables() -> list[Parameter]:
     counted = "Whether a table's records are counted first, for `x-total-count`."
     return [
         _query("format", text, {"type": "string", "enum": ["json", *FORMATS]}),
-        _query("count", counted, {"type": "boolean", "default": False}),
+        _query("count", counted, {"type": "boolean"}),
     ]
 
 
