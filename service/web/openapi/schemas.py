@@ -15,6 +15,9 @@ BLANK = "".join(f"\\u{ord(character):04x}" for character in WHITE_SPACE)
 LINE = r'("([^"]|"")*"|[^",\r\n]*)'
 DAY = r"[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
 CLOCK = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?"
+OCTET = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+IPV4 = rf"{OCTET}(\.{OCTET}){{3}}(/(3[0-2]|[12]?\d))?"
+IPV6 = r"[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,8}(/(12[0-8]|1[01]\d|[1-9]?\d))?"
 CLOCK_OF_OFFSET = r"([01]\d|2[0-3]):?[0-5]\d"
 
 # How values are shown, by the type of the attribute.
@@ -68,7 +71,7 @@ VALUES: Mapping[str, Schema] = {
     "address": {
         "type": "string",
         "format": "inet",
-        "pattern": r"^[0-9A-Fa-f.:]+(/\d{1,3})?$",
+        "pattern": f"^({IPV4}|{IPV6})$",
         "description": "An IPv4 or IPv6 address, or a network with its mask.",
     },
     "uuid": {"type": "string", "format": "uuid"},
