@@ -72,5 +72,9 @@ def _limits(allowance: Allowance) -> dict[str, str]:
 
 
 def _server_timing() -> str:
-    """Each statement in the order in which they were run, as `cdr.list;dur=1.5`, in milliseconds."""
-    return ", ".join(f"{t.pool}.{t.statement};dur={1000 * t.seconds:.3f}" for t in timings.current()) or "none;dur=0"
+    """Each statement in the order in which they were run, as `cdr.list;dur=1.5`, in milliseconds.
+
+    The names of some pools have spaces, and a metric's must not.
+    """
+    found = ((f"{t.pool}.{t.statement}".replace(" ", "-"), 1000 * t.seconds) for t in timings.current())
+    return ", ".join(f"{name};dur={milliseconds:.3f}" for name, milliseconds in found) or "none;dur=0"

@@ -37,7 +37,7 @@ HEADERS: dict[str, Any] = {
     "server-timing": _header(
         "Where the operator wants it: the statements of the request, and the milliseconds of each.",
         required=False,
-        pattern=r"^(none;dur=0|[a-z_.]+;dur=\d+\.\d{3}(, [a-z_.]+;dur=\d+\.\d{3})*)$",
+        pattern=r"^(none;dur=0|[a-z0-9_.-]+;dur=\d+\.\d{3}(, [a-z0-9_.-]+;dur=\d+\.\d{3})*)$",
     ),
     **{
         f"ratelimit-{name}": _header(f"Where the operator limits the rate: {text}.", required=False, pattern=r"^\d+$")
