@@ -30,9 +30,7 @@ def run(
 
     `again` reads the settings anew, for workers that are started by SIGHUP.
     """
-    listening, admin = _bound("listen", settings.listen.host, settings.listen.port), None
-    if settings.admin.port is not None:
-        admin = _bound("admin", settings.admin.host, settings.admin.port)
+    listening, admin = _bound("listen", settings.listen.host, settings.listen.port), _operators(settings)
     count = settings.listen.workers or len(os.sched_getaffinity(0))
     started = partial(_started, listening, admin, count, ready)
     if count == 1:
@@ -60,6 +58,17 @@ def _started(listening: socket.socket, admin: socket.socket | None, count: int, 
     url = _url(listening)
     log.info("listening", url=url, admin=_url(admin) if admin else None, workers=count)
     ready(url)
+
+
+def _operators(settings: Settings) -> socket.socket | None:
+    """The operator's port, or None: where another process has it, customers are served all the same."""
+    if settings.admin.port is None:
+        return None
+    try:
+        return _bound("admin", settings.admin.host, settings.admin.port)
+    except CannotListen as error:
+        log.error("no operator's port", error=str(error))
+        return None
 
 
 def _bound(section: str, host: str, port: int) -> socket.socket:

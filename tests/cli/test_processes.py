@@ -150,13 +150,18 @@ async def test_any_worker_tells_what_all_have_counted(known: dict[str, str]) -> 
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("section", ["listen", "admin"])
-def test_a_taken_port_is_said_in_one_line(known: dict[str, str], section: str, workers: str) -> None:
+def test_a_taken_port_is_said_in_one_line(known: dict[str, str], workers: str) -> None:
     with serving(**known) as program:
-        port = (program.url if section == "listen" else program.admin).rpartition(":")[2]
-        ended = run(["serve"], **known, LISTEN__WORKERS=workers, **{f"{section.upper()}__PORT": port})
+        port = program.url.rpartition(":")[2]
+        ended = run(["serve"], **known, LISTEN__WORKERS=workers, LISTEN__PORT=port, ADMIN__PORT="0")
     assert ended.returncode == 1
-    assert re.fullmatch(rf"cdr-api: {section}.host, {section}.port: 127.0.0.1:{port}: Address .*in use\n", ended.stderr)
+    assert re.fullmatch(rf"cdr-api: listen.host, listen.port: 127.0.0.1:{port}: Address .*in use\n", ended.stderr)
+
+
+def test_customers_are_served_where_the_operators_port_is_taken(known: dict[str, str]) -> None:
+    with serving(**known) as program, serving(**known, ADMIN__PORT=program.admin.rpartition(":")[2]) as other:
+        assert "admin.host, admin.port" in other.logged("no operator's port")["error"]
+        assert other.url
 
 
 def test_no_file_is_left_behind(known: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
