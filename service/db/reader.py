@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -101,8 +101,18 @@ class Reader:
         numbered = [await self._by_number(condition) for condition in filters]
         return numbered, await self._spans(resource, numbered)
 
-    async def one(self, resource: Resource, columns: Sequence[str], identifier: str, caller: Caller) -> Row | None:
-        """The record with this id in the caller's scope, or None. Raises Refused."""
+    async def one(
+        self,
+        resource: Resource,
+        columns: Sequence[str],
+        identifier: str,
+        caller: Caller,
+        searching: Callable[[], None] = lambda: None,
+    ) -> Row | None:
+        """The record with this id in the caller's scope, or None. Raises Refused.
+
+        `searching` is called where the record is not found at once, which will then take longer.
+        """
         asked = Asked(resource.sql, tuple(columns), identifier, caller)
         if not isinstance(resource.schema.fields["id"], Integer):
             return await self._anywhere(self._routing, asked)
@@ -114,6 +124,7 @@ class Reader:
             if row is not None:
                 metrics.series(metrics.DIRECTORY_LOOKUPS, outcome).inc()
                 return row
+        searching()
         # A replica may not have it yet, so from here on it is the primary that answers.
         for partition in await self._directory.search(int(identifier)):
             row = await self._within(self._calls.primary, asked, [partition])

@@ -10,9 +10,9 @@ import time
 
 from service.db import sql_files
 from service.db.pool import Pool
-from service.errors import unavailable
+from service.errors import busy, unavailable
 
-MOST_IDS = 1000
+MOST_IDS = 1000  # That wait for the next search.
 REST = 3  # Times as long as the search took,
 LONGEST_REST = 1.0  # but no longer than these seconds.
 IDLE = 60.0  # Seconds after which the connection is closed, whose backend remembers every partition that it planned.
@@ -28,7 +28,9 @@ class Search:
         self._resting_until = 0.0
 
     async def find(self, identifier: int) -> list[int]:
-        """The oids of the partitions that hold the id as of now. Raises Refused."""
+        """The oids of the partitions that hold the id as of now. Raises Refused, at once where too many wait."""
+        if len(self._waiting) >= MOST_IDS:
+            raise busy("Too many requests look for unknown records.")
         waiter = self._waiting.setdefault(identifier, asyncio.get_running_loop().create_future())
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
@@ -44,7 +46,7 @@ class Search:
     async def _run(self) -> None:
         while self._waiting:
             await asyncio.sleep(max(0.0, self._resting_until - time.monotonic()))
-            asked = {identifier: self._waiting.pop(identifier) for identifier in list(self._waiting)[:MOST_IDS]}
+            asked, self._waiting = self._waiting, {}
             started = time.monotonic()
             try:
                 await self._ask(asked)

@@ -16,7 +16,7 @@ from service.schemas.base import PREFIX
 from service.schemas.resource import Resource
 from service.selection import Selection, Stretch
 from service.web import exports, links, recordings, responses, routes
-from service.web.keys import CALLER, CURSOR_KEYS, FORMAT, READER, ROUTE
+from service.web.keys import CALLER, CURSOR_KEYS, FORMAT, LEAVE, READER, ROUTE
 
 
 async def index(request: web.Request) -> web.StreamResponse:
@@ -103,7 +103,8 @@ def _identifier(request: web.Request) -> str:
 async def _row(request: web.Request, columns: tuple[str, ...]) -> Row:
     """The record that the path names, in the caller's scope."""
     identifier = _identifier(request)
-    row = await request.app[READER].one(request[ROUTE].resource, columns, identifier, request[CALLER])
+    leave = request.get(LEAVE, lambda: None)  # Who waits for a search keeps no place from those who need none.
+    row = await request.app[READER].one(request[ROUTE].resource, columns, identifier, request[CALLER], leave)
     if row is None:
         raise errors.record_not_found(identifier)
     return row

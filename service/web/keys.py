@@ -40,4 +40,5 @@ ROUTE = web.RequestKey("route", Route)
 FORMAT = web.RequestKey("format", Format)  # Of a list that is to be a table.
 CALLER = web.RequestKey("caller", Caller)
 ALLOWANCE = web.RequestKey("allowance", Allowance)
+LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave")  # Gives the place to work back early.
 RENEWAL = web.RequestKey("renewal", str)  # The Set-Cookie header of a session that came by cookie.

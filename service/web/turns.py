@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -44,16 +44,18 @@ class Turns:
         return sum(map(len, self._waiting.values()))
 
     @asynccontextmanager
-    async def place(self, customer: Hashable) -> AsyncIterator[None]:
-        """A place for the length of the block. Raises Full, at once when no more may wait."""
+    async def place(self, customer: Hashable) -> AsyncIterator[Callable[[], None]]:
+        """A place for the length of the block, or until what it gives is called. Raises Full if none may wait."""
         if self._has_place(customer):
             self._working[customer] += 1
         else:
             await self._wait(customer)
+        held = [customer]
         try:
-            yield
+            yield lambda: self._leave(held.pop()) if held else None
         finally:
-            self._leave(customer)
+            if held:
+                self._leave(held.pop())
 
     def _has_place(self, customer: Hashable) -> bool:
         """Whoever waits for a place that is free is limited by its own share, so that nobody is overtaken."""

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg2
 import pytest
 
 from service.db import schema
@@ -166,6 +168,23 @@ async def test_many_who_look_for_nothing_share_the_searches(serve: Serve, calls:
     answers = await asyncio.gather(*(api.get(f"incoming-cdrs/{id}", VENDOR) for id in range(1, 61)))
     assert {answer.status for answer in answers} == {404}
     assert ran.names.count("search") < 30
+
+
+async def test_whoever_waits_for_a_search_is_in_nobodys_way(serve: Serve, calls: Data, ran: Ran) -> None:
+    """Only one may work at once here, and the search does not end before all partitions are unlocked."""
+    bounds = {"OVERLOAD__CONCURRENCY": "1", "OVERLOAD__CUSTOMER_CONCURRENCY": "1"}
+    api = await serve(calls.dsn, **NEVER, **bounds)
+    await ready(api, ran)
+    with closing(psycopg2.connect(calls.dsn)) as locking, locking.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {partition_of(TODAY - 5 * DAY)}")
+        unknown = [asyncio.create_task(api.get(f"incoming-cdrs/{id}", VENDOR)) for id in (77, 78, 79)]
+        async with asyncio.timeout(20):
+            while "search" not in ran.names:  # noqa: ASYNC110 # Nobody is told.
+                await asyncio.sleep(0)
+        assert (await api.get("incoming-cdrs/1850", VENDOR)).status == 200
+        assert not any(task.done() for task in unknown)
+        locking.rollback()
+        assert [answer.status for answer in await asyncio.gather(*unknown)] == [404] * 3
 
 
 DETACH, DROP = "ALTER TABLE cdr.cdr DETACH PARTITION {0}", "DROP TABLE {0}"

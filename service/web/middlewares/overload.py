@@ -5,7 +5,7 @@ from aiohttp.typedefs import Handler
 
 from service import metrics
 from service.errors import busy
-from service.web.keys import CALLER, FORMAT, ROUTE, TURNS
+from service.web.keys import CALLER, FORMAT, LEAVE, ROUTE, TURNS
 from service.web.routes import RECORDING
 from service.web.turns import Full
 
@@ -16,7 +16,7 @@ async def overload(request: web.Request, handler: Handler) -> web.StreamResponse
     if request[ROUTE].action == RECORDING or FORMAT in request:
         return await handler(request)
     try:
-        async with request.app[TURNS].place(request[CALLER].customer_id):
+        async with request.app[TURNS].place(request[CALLER].customer_id) as request[LEAVE]:
             return await handler(request)
     except Full as full:
         metrics.REQUESTS_REFUSED.labels(full.reason).inc()
