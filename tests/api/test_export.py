@@ -325,7 +325,11 @@ async def reading(api: Api, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
 
 ALL = "incoming-cdrs?filter[time_start_gteq]=2000-01-01&format=csv&sort=id"
 WIDE = {"EXPORT__MAX_DAYS": "36600"}
-HELD = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state LIKE '%%in transaction%%'"
+# A transaction of the service's, whether it works or waits at this moment.
+HELD = (
+    "SELECT pid FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name = 'cdr-api' AND xact_start IS NOT NULL"
+)
 
 
 async def until(condition: Callable[[], bool]) -> None:
