@@ -26,7 +26,7 @@ SESSION = {
     "plan_cache_mode": "force_generic_plan",  # What is prepared asks one partition, where all plans are alike.
     "client_connection_check_interval": "1000",  # Milliseconds after which a statement ends whose client has left.
 }
-WORN = 3  # Times as many statements as may be prepared; see Connection.worn.
+WORN = 2  # Times as many statements as may be prepared; see Connection.worn.
 PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
