@@ -137,8 +137,7 @@ except LookupError as error:
     logging.getLogger("some.library").exception("three")
 
 async def forget():
-    asyncio.get_running_loop().create_task(asyncio.to_thread(chain))
-    await asyncio.sleep(0.1)
+    await asyncio.wait([asyncio.get_running_loop().create_task(asyncio.to_thread(chain))])
 
 asyncio.run(forget())
 """
