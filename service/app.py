@@ -22,7 +22,7 @@ from service.jsonapi import cursors
 from service.recordings import stores
 from service.schemas import resource
 from service.settings import CallDatabase, Database, Databases, Settings
-from service.web import admin, handlers, keys, responses, viewer
+from service.web import admin, clients, handlers, keys, responses, viewer
 from service.web.buckets import Buckets
 from service.web.middlewares import MIDDLEWARES
 from service.web.turns import Bounds, Turns
@@ -60,6 +60,7 @@ def create(settings: Settings, operator: socket.socket | None = None) -> web.App
 def _bounded(app: web.Application, settings: Settings) -> None:
     """Takes on only so much at once, and nothing new at the end."""
     app[keys.STOPPING] = asyncio.Event()
+    app[keys.UNDER_WAY] = {}
     app[keys.TURNS] = Turns(Bounds(**asdict(settings.overload)))
     if settings.rate_limit.requests:
         app[keys.BUCKETS] = Buckets(settings.rate_limit.requests, settings.rate_limit.period)
@@ -96,7 +97,8 @@ async def _databases(app: web.Application) -> AsyncIterator[None]:
     app[keys.STREAMS] = Streams(exporting, reader, export.max_rows)
     sources: Mapping[str, Source] = {"cdr": calls, "routing": routing}
     app[SOURCES] = sources
-    watching = (calls.primary.answer(), routing.answer(), calls.watch(), directory.watch())
+    clients_watched = clients.watch(app[keys.UNDER_WAY])
+    watching = (calls.primary.answer(), routing.answer(), calls.watch(), directory.watch(), clients_watched)
     tasks = [asyncio.create_task(task) for task in watching]
     yield
     await _end(tasks)

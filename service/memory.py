@@ -6,8 +6,6 @@ from functools import partial
 from time import monotonic
 from typing import Generic, TypeVar
 
-from cachetools import LRUCache
-
 from service import metrics
 
 Key = TypeVar("Key", bound=Hashable)
@@ -24,7 +22,8 @@ class Memory(Generic[Key, Value]):
         self.hits = self.misses = 0
         self._cache = cache
         self._seconds = seconds
-        self._begun: LRUCache[Key, tuple[float, asyncio.Task[Value]]] = LRUCache(most)
+        self._most = most
+        self._begun: dict[Key, tuple[float, asyncio.Task[Value]]] = {}  # The oldest first.
 
     async def get(self, key: Key, look_up: Callable[[], Coroutine[None, None, Value]]) -> Value:
         """What is known of the key, or what the look-up finds; raises what it raises. Only the key is kept of it."""
@@ -46,6 +45,9 @@ class Memory(Generic[Key, Value]):
     def _begin(self, key: Key, look_up: Coroutine[None, None, Value]) -> asyncio.Task[Value]:
         """Counted from its beginning, since what it reads may change while it is under way."""
         task = asyncio.create_task(look_up)
+        self._begun.pop(key, None)
+        if len(self._begun) >= self._most:
+            del self._begun[next(iter(self._begun))]
         self._begun[key] = (monotonic() + self._seconds, task)
         task.add_done_callback(partial(self._forget_failed, key))
         return task

@@ -25,7 +25,6 @@ class Runner(web.AppRunner):
         super().__init__(
             app,
             access_log=None,
-            handler_cancellation=True,
             max_line_size=LONGEST_LINE,
             keepalive_timeout=app[SETTINGS].listen.keepalive_timeout,
             shutdown_timeout=ABANDONED,

@@ -1,13 +1,11 @@
 """How long the statements of a request took: whoever runs one adds it, whoever answers the request reads them."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """A statement by pool and file name, as `cdr` and `list`, and its seconds."""
 
     pool: str
@@ -18,15 +16,9 @@ class Timing:
 _current: ContextVar[list[Timing] | None] = ContextVar("timings", default=None)
 
 
-@contextmanager
-def collected() -> Iterator[Sequence[Timing]]:
-    """What is added inside the block, by tasks that are started in it as well."""
-    timings: list[Timing] = []
-    token = _current.set(timings)
-    try:
-        yield timings
-    finally:
-        _current.reset(token)
+def collect() -> None:
+    """Begins anew, for what is added from here on in this task and in those that it starts."""
+    _current.set([])
 
 
 def add(pool: str, statement: str, seconds: float) -> None:

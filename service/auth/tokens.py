@@ -53,22 +53,14 @@ class Tokens:
         self._secrets = tuple(secrets)
         self._known = lru_cache(MOST_KNOWN)(self._verified)
         self.lifetime = lifetime
-
-    @property
-    def hits(self) -> int:
-        """How many tokens were remembered."""
-        return self._known.cache_info().hits
-
-    @property
-    def misses(self) -> int:
-        """How many had to be verified. Bad ones are among them each time, for they are never remembered."""
-        return self._known.cache_info().misses
+        self.hits = self.misses = 0  # Bad tokens are missed each time, for they are never remembered.
 
     def read(self, token: str) -> Subject:
         """Whom a token stands for: the id of an access row, or a dynamic one's own words. Raises Refused (401)."""
         misses = self.misses
         known = self._known(token)
         if self.misses == misses:
+            self.hits += 1
             metrics.asked("token", hit=True)
         _require(known.start <= time.time() < known.end)
         return known.subject
@@ -83,6 +75,7 @@ class Tokens:
         return str(jwt.encode(claims, self._secrets[0], algorithm=ALGORITHM))
 
     def _verified(self, token: str) -> Verified:
+        self.misses += 1
         metrics.asked("token", hit=False)
         claims = self._claims(token)
         _require(AUDIENCE in _audiences(claims.get("aud")))

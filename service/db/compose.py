@@ -123,15 +123,15 @@ def one(
     resource: str, columns: tuple[str, ...], identifier: int, caller: Caller, partition: str, oid: int
 ) -> Statement:
     """The record with this id in one partition, as long as that is one; `partition` is its quoted name."""
-    return Statement(_one(resource, columns, partition), {**_scope(caller), "id": identifier, "oid": oid}, "one", True)
+    return Statement(_one(resource, columns, partition, oid), {**_scope(caller), "id": identifier}, "one", True)
 
 
 def one_within(
     resource: str, columns: tuple[str, ...], identifier: int, caller: Caller, spans: Sequence[Span]
 ) -> Statement:
     """The record with this id in some spans of time."""
-    calls = sql_files.text("shapes/some_partitions").format(spans=within(spans))
-    return Statement(_record(resource, columns, calls), {**_scope(caller), "id": identifier}, "one_within")
+    text = _record(resource, columns, CALLS, within(spans, "cdr.time_start"))
+    return Statement(text, {**_scope(caller), "id": identifier}, "one_within")
 
 
 def within(spans: Sequence[Span], column: str = "time_start") -> str:
@@ -140,12 +140,14 @@ def within(spans: Sequence[Span], column: str = "time_start") -> str:
 
 
 @lru_cache(4096)
-def _one(resource: str, columns: tuple[str, ...], partition: str) -> str:
-    return _record(resource, columns, sql_files.text("shapes/one_partition").format(partition=_escaped(partition)))
+def _one(resource: str, columns: tuple[str, ...], partition: str, oid: int) -> str:
+    is_partition = sql_files.text("shapes/is_partition").format(oid=oid)
+    return _record(resource, columns, _escaped(partition), is_partition)
 
 
-def _record(resource: str, columns: tuple[str, ...], calls: str) -> str:
-    return f"SELECT {_columns(columns)} FROM ({_select(resource, calls)}) AS r LIMIT 1"
+def _record(resource: str, columns: tuple[str, ...], calls: str, where: str) -> str:
+    by_id = sql_files.text("shapes/by_id").format(where=where)
+    return f"SELECT {_columns(columns)} FROM ({_select(resource, calls, by_id)}) AS r LIMIT 1"
 
 
 def _escaped(name: str) -> str:
@@ -161,8 +163,9 @@ def _order(sorts: Iterable[Sort]) -> str:
     return ", ".join(f"r.{sort.column}{' DESC' if sort.descending else ''}" for sort in sorts)
 
 
-def _select(resource: str, calls: str = CALLS) -> str:
-    return sql_files.text(f"resources/{resource}").format(rec=sql_files.text("shapes/rec"), calls=calls)
+def _select(resource: str, calls: str = CALLS, narrowed: str = "") -> str:
+    rec = sql_files.text("shapes/rec")
+    return sql_files.text(f"resources/{resource}").format(rec=rec, calls=calls, narrowed=narrowed)
 
 
 def _scope(caller: Caller) -> Parameters:

@@ -26,7 +26,7 @@ SESSION = {
     "plan_cache_mode": "force_generic_plan",  # What is prepared asks one partition, where all plans are alike.
     "client_connection_check_interval": "1000",  # Milliseconds after which a statement ends whose client has left.
 }
-WORN = 2  # Times as many statements as may be prepared; see Connection.worn.
+REMEMBERED = 440  # Tables and plans, of some 90 KiB each, after which a backend has had its time.
 PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
@@ -58,8 +58,11 @@ class Connection:
         self._cursor = cursor
         self._limits = limits
         self._settings = _set_local(limits) if limits.pooled else ""
+        self._prepares = limits.prepared > 0 and not limits.pooled
+        self._most = max(REMEMBERED, 3 * limits.prepared)
+        self._abandoned = False
         self._known: set[str] = set()  # Repeated texts that have been run,
-        self._prepared: dict[str, str] = {}  # and the names of those that are prepared.
+        self._prepared: dict[str, str] = {}  # and what is run instead where they are prepared.
 
     @classmethod
     async def open(cls, dsn: str, limits: Limits) -> Self:
@@ -78,8 +81,7 @@ class Connection:
             async with asyncio.timeout(limits.connect_timeout):
                 connection = await aiopg.connect(
                     _with_session(dsn, limits),
-                    # The server ends statements itself; this is for a server that no longer answers at all.
-                    timeout=limits.statement_timeout + limits.connect_timeout,
+                    timeout=None,  # type: ignore[arg-type] # A timer for each statement is dear; see `abandon`.
                     enable_json=False,
                     enable_hstore=False,
                     enable_uuid=False,
@@ -96,8 +98,13 @@ class Connection:
 
     @property
     def load(self) -> int:
-        """How many repeated statements its backend has met."""
-        return len(self._known)
+        """How many tables of repeated statements its backend remembers, and plans."""
+        return len(self._known) + len(self._prepared)
+
+    @property
+    def sated(self) -> bool:
+        """Whether its backend remembers as much as it may."""
+        return self.load >= self._most
 
     @property
     def worn(self) -> bool:
@@ -105,12 +112,7 @@ class Connection:
 
         A backend never forgets a table that it has planned: with 3,650 partitions that would come to hundreds of MiB.
         """
-        return self.sated and self.load > WORN * self._limits.prepared
-
-    @property
-    def sated(self) -> bool:
-        """Whether its backend remembers as much as it may."""
-        return self.load >= WORN * self._limits.prepared > 0
+        return self.load > self._most
 
     def knows(self, text: str) -> bool:
         """Whether its backend has met the statement, and so its table, before."""
@@ -120,9 +122,14 @@ class Connection:
         """Closes it; a statement under way ends soon after, as its client has left."""
         self._cursor.connection.close()
 
+    def abandon(self) -> None:
+        """Closes it because the server no longer answers; the statement under way ends with a TimeoutError."""
+        self._abandoned = True
+        self.close()
+
     async def fetch(self, statement: Statement) -> Rows:
-        """All rows. Raises Refused (504), psycopg2.Error, and TimeoutError where the server no longer answers."""
-        if statement.repeated and self._limits.prepared and not self._limits.pooled:
+        """All rows. Raises Refused (504), psycopg2.Error, and TimeoutError where it has been abandoned."""
+        if statement.repeated and self._prepares:
             try:
                 return await self._run(self._executable(statement.text), statement)
             except (FeatureNotSupported, InvalidSqlStatementName):  # The table was altered, or the session reset.
@@ -132,28 +139,31 @@ class Connection:
         return await self._run(self._settings + statement.text, statement)
 
     async def _run(self, text: str, statement: Statement) -> Rows:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 # A coroutine runs in a task.
         try:
             await self._cursor.execute(text, statement.parameters)
         except asyncio.CancelledError as error:
             # aiopg reports a statement that ran past statement_timeout as a cancellation, which this is not.
-            if task.cancelling() or self.closed:
+            task = asyncio.current_task()
+            if self.closed or (task and task.cancelling()):
                 raise
             raise timed_out() from error
-        rows: Rows = self._cursor.raw.fetchall() if self._cursor.description else []
-        return rows
+        except psycopg2.OperationalError as error:
+            if self._abandoned:
+                raise TimeoutError("the server no longer answers") from error
+            raise
+        raw = self._cursor.raw
+        return raw.fetchall() if raw.description else []
 
     def _executable(self, text: str) -> str:
         """The text itself at its first use, PREPARE and EXECUTE at the second, then EXECUTE alone."""
         if text in self._prepared:
-            return f"EXECUTE {self._prepared[text]} {numbered(text)[1]}"
-        if text not in self._known or len(self._prepared) >= self._limits.prepared:
+            return self._prepared[text]
+        if text not in self._known or self.sated or len(self._prepared) >= self._limits.prepared:
             self._known.add(text)
             return text
-        body, arguments = numbered(text)
-        name = self._prepared[text] = f"cdr_api_{len(self._prepared)}"
-        return f"PREPARE {name} AS {body}; EXECUTE {name} {arguments}"
+        name, (body, arguments) = f"cdr_api_{len(self._prepared)}", numbered(text)
+        self._prepared[text] = f"EXECUTE {name} {arguments}"
+        return f"PREPARE {name} AS {body}; {self._prepared[text]}"
 
 
 def hosts(dsn: str) -> Sequence[str]:

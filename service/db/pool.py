@@ -6,6 +6,7 @@ statement than PostgreSQL does.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 
 Fetch = Callable[..., Awaitable[Rows]]
 
+ROUND = 1.0  # Seconds between two looks at all connections.
 LONGEST_PAUSE = 2.0  # Seconds between attempts to reach a database at the start.
 MOST_ATTEMPTS = 3  # At a statement that conflicts with what a replica is replaying.
 LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, TimeoutError)
@@ -47,19 +49,21 @@ class Pool:
         self.name = name
         self.limits = limits
         self._dsn = dsn
+        self._patience = limits.statement_timeout + limits.connect_timeout  # Seconds for one statement.
         self._slots = asyncio.Semaphore(limits.size)
         self._idle: list[Connection] = []
-        self._busy = 0
+        self._busy: dict[Connection, float] = {}  # With the moments by which their statements must have ended.
+        self._watching: asyncio.Task[None] | None = None
         self._closed = False
         self._waits = metrics.POOL_WAIT_SECONDS.labels(name)
-        self._counted = [metrics.POOL_CONNECTIONS.labels(name, state) for state in ("idle", "busy")]
 
     async def fetch(
         self, text: str, parameters: Mapping[str, Any] | None = None, name: str = "", repeated: bool = False
     ) -> Rows:
         """All rows. Raises Refused: 503 when the database cannot be had, 504 when the statement took too long."""
         statement = Statement(text, parameters, name, repeated)
-        async with self._slot():
+        await self._enter()
+        try:
             for attempt in range(1, MOST_ATTEMPTS + 1):
                 reused = bool(self._idle)
                 try:
@@ -71,6 +75,8 @@ class Pool:
                     metrics.DATABASE_RETRIES.labels(self.name, "conflict" if conflict else "lost").inc()
                     if not conflict:
                         self.close_idle()  # One had died while it was idle, and so may have the others.
+        finally:
+            self._slots.release()
         raise AssertionError("the last attempt returns or raises")
 
     @asynccontextmanager
@@ -79,9 +85,10 @@ class Pool:
 
         Raises Refused: 503 when the database cannot be had.
         """
-        async with self._slot():
+        await self._enter()
+        try:
             try:
-                connection = await Connection.open(self._dsn, self.limits)
+                connection = await self._opened()
             except LOST as error:
                 raise unavailable() from error
 
@@ -91,23 +98,24 @@ class Pool:
                 except LOST as error:
                     raise unavailable() from error
 
-            self._count(1)
             try:
                 await fetch("BEGIN READ ONLY")
                 yield fetch
             finally:
                 connection.close()
-                self._count(-1)
+                del self._busy[connection]
+        finally:
+            self._slots.release()
 
     async def answer(self) -> None:
         """Waits until the database answers, and says in the log what it waits for."""
         pause = 0.25
         while True:
             try:
-                async with self._slot():
-                    await self._attempt(Statement("SELECT 1"))
+                await self.fetch("SELECT 1")
             except Exception as error:
-                log.warning("database does not answer yet", database=self.name, error=_line(error), retry_in=pause)
+                problem = _line(error.__cause__ or error)
+                log.warning("database does not answer yet", database=self.name, error=problem, retry_in=pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
@@ -118,26 +126,19 @@ class Pool:
         """Closes what is idle now and the rest when it comes back."""
         self._closed = True
         self.close_idle()
+        if self._watching:
+            self._watching.cancel()
 
     def close_idle(self) -> None:
         """Closes the connections that nobody uses; new ones are opened as they are needed."""
         while self._idle:
             self._idle.pop().close()
-        self._count(0)
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        if self._slots.locked():
-            await self._wait()
-        else:
+    async def _enter(self) -> None:
+        """Waits for a connection or for room for one. Raises Refused (503) where that takes too long."""
+        if not self._slots.locked():
             await self._slots.acquire()
-            self._waits.observe(0)
-        try:
-            yield
-        finally:
-            self._slots.release()
-
-    async def _wait(self) -> None:
+            return
         began = time.monotonic()
         try:
             async with asyncio.timeout(self.limits.acquire_timeout):
@@ -147,32 +148,45 @@ class Pool:
         finally:
             self._waits.observe(time.monotonic() - began)
 
+    async def _opened(self) -> Connection:
+        connection = await Connection.open(self._dsn, self.limits)
+        self._busy[connection] = math.inf
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
+        return connection
+
     async def _attempt(self, statement: Statement) -> Rows:
-        connection = self._take(statement) or await Connection.open(self._dsn, self.limits)
-        self._count(1)
+        connection = self._take(statement) or await self._opened()
         try:
             return await self._timed(connection, statement)
         finally:
+            del self._busy[connection]
             if (self._closed or connection.worn) and not connection.closed:
                 connection.close()
             if not connection.closed:
                 self._idle.append(connection)
-            self._count(-1)
 
     async def _timed(self, connection: Connection, statement: Statement) -> Rows:
         began, name = time.monotonic(), statement.name or "other"
+        self._busy[connection] = began + self._patience
         try:
             return await connection.fetch(statement)
         finally:
             seconds = time.monotonic() - began
+            self._busy[connection] = math.inf
             metrics.series(metrics.STATEMENT_SECONDS, self.name, name).observe(seconds)
             timings.add(self.name, name, seconds)
 
-    def _count(self, taken: int) -> None:
-        self._busy += taken
-        idle, busy = self._counted
-        idle.set(len(self._idle))
-        busy.set(self._busy)
+    async def _watch(self) -> None:
+        """Leaves connections whose server no longer answers, not even with an error, and tells how many there are."""
+        while True:
+            now = time.monotonic()
+            for connection, latest in self._busy.items():
+                if latest < now:
+                    connection.abandon()
+            metrics.series(metrics.POOL_CONNECTIONS, self.name, "idle").set(len(self._idle))
+            metrics.series(metrics.POOL_CONNECTIONS, self.name, "busy").set(len(self._busy))
+            await asyncio.sleep(ROUND)
 
     def _take(self, statement: Statement) -> Connection | None:
         """An idle connection: for what is repeated, one that knows it or else the one that knows least.
@@ -180,13 +194,16 @@ class Pool:
         So each backend comes to know its share of the partitions, and not all of them know all. None where all are busy
         or where those that are idle know enough and there is room for another.
         """
-        if not statement.repeated or not self._idle:
-            return self._idle.pop() if self._idle else None
-        taken = next((connection for connection in self._idle if connection.knows(statement.text)), None)
-        if taken is None:
-            taken = min(self._idle, key=lambda connection: connection.load)
-            if taken.sated and len(self._idle) + self._busy < self.limits.size:
-                return None
+        if not self._idle:
+            return None
+        if not statement.repeated:
+            return self._idle.pop()
+        for place, connection in enumerate(self._idle):
+            if connection.knows(statement.text):
+                return self._idle.pop(place)
+        taken = min(self._idle, key=lambda connection: connection.load)
+        if taken.sated and len(self._idle) + len(self._busy) < self.limits.size:
+            return None
         self._idle.remove(taken)
         return taken
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from psycopg2.errors import InsufficientPrivilege, UndefinedTable
@@ -118,11 +117,10 @@ class Reader:
             return await self._anywhere(self._routing, asked)
         if not _fits(identifier):
             return None
-        outcomes = chain(("direct",), repeat("envelope"))
-        for group, outcome in zip(self._directory.guesses(int(identifier)), outcomes, strict=False):
+        for number, group in enumerate(self._directory.guesses(int(identifier))):
             row = await self._within(self._calls, asked, group)
             if row is not None:
-                metrics.series(metrics.DIRECTORY_LOOKUPS, outcome).inc()
+                metrics.series(metrics.DIRECTORY_LOOKUPS, "envelope" if number else "direct").inc()
                 return row
         searching()
         # A replica may not have it yet, so from here on it is the primary that answers.
@@ -139,8 +137,9 @@ class Reader:
         resource, columns, identifier, caller = asked
         if len(group) == 1 and group[0] and group[0].readable:
             try:
+                partition = group[0]
                 rows = await source.fetch(
-                    *compose.one(resource, columns, int(identifier), caller, group[0].name, group[0].oid)
+                    *compose.one(resource, columns, int(identifier), caller, partition.name, partition.oid)
                 )
                 return rows[0] if rows else None
             except (UndefinedTable, InsufficientPrivilege):

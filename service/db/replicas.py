@@ -1,7 +1,7 @@
 """A primary and its replicas, read as one: from a replica that is fit, from the primary where none is or one fails."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from itertools import cycle
 from math import nan
 from typing import Any
@@ -45,17 +45,14 @@ class Replicated:
         self._most_lag = most_lag
         self._turns = cycle(range(len(replicas) or 1))
 
-    async def fetch(
+    def fetch(
         self, text: str, parameters: Mapping[str, Any] | None = None, name: str = "", repeated: bool = False
-    ) -> Rows:
+    ) -> Coroutine[None, None, Rows]:
         """All rows. Raises Refused as Pool.fetch does, once the primary has been asked too."""
         replica = self._next()
-        if replica is not None:
-            try:
-                return await replica.pool.fetch(text, parameters, name, repeated)
-            except Unavailable:
-                replica.judge(None, self._most_lag)
-        return await self.primary.fetch(text, parameters, name, repeated)
+        if replica is None:
+            return self.primary.fetch(text, parameters, name, repeated)
+        return self._from(replica, text, parameters, name, repeated)
 
     async def watch(self) -> None:
         """Asks all replicas how far they are behind, again and again."""
@@ -67,6 +64,13 @@ class Replicated:
         """Closes all connections."""
         for pool in (self.primary, *(replica.pool for replica in self.replicas)):
             await pool.close()
+
+    async def _from(self, replica: Replica, *statement: Any) -> Rows:
+        try:
+            return await replica.pool.fetch(*statement)
+        except Unavailable:
+            replica.judge(None, self._most_lag)
+            return await self.primary.fetch(*statement)
 
     def _next(self) -> Replica | None:
         fit = [replica for replica in self.replicas if replica.fit]

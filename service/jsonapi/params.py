@@ -60,6 +60,8 @@ def many(
 
 def one(resource: Resource, query: Query) -> Selection:
     """A single record: filters are checked by name and have no effect; sort and page are ignored. Raises Refused."""
+    if not query:
+        return Selection({})
     fieldsets = _fieldsets(resource.registry, query)
     problems = _Problems()
     include = problems.collect(lambda: _include(resource, query)) or False

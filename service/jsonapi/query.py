@@ -21,6 +21,8 @@ def parse(text: str) -> Query:
     """
     query: Query = {}
     for pair in text.split("&"):
+        if not pair:
+            continue
         key, equals, value = pair.partition("=")
         head, *levels = _path(_unescaped(key))
         if head:

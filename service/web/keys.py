@@ -15,6 +15,7 @@ from service.schemas.resource import Resource
 from service.selection import Caller
 from service.settings import Settings
 from service.web.buckets import Allowance, Buckets
+from service.web.clients import UnderWay
 from service.web.pages import Pages
 from service.web.routes import Route
 from service.web.turns import Turns
@@ -30,6 +31,7 @@ RESOURCES = web.AppKey("resources", Mapping[str, Resource])
 PAGES = web.AppKey("pages", Pages)
 TURNS = web.AppKey("turns", Turns)
 BUCKETS = web.AppKey("buckets", Buckets)  # There are none where requests are not limited.
+UNDER_WAY = web.AppKey("under_way", UnderWay)
 STOPPING = web.AppKey("stopping", asyncio.Event)  # Is set from a signal to stop on.
 REPORT: web.AppKey[Callable[[BaseException], None]] = web.AppKey("report")  # Tells of an unexpected failure.
 

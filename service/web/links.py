@@ -8,16 +8,18 @@ from service.errors import bad_request
 from service.web import proxies
 
 DEFAULT_PORT = {"http": ":80", "https": ":443"}
+FORWARDING = ("Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Forwarded-Ssl")
 FORWARDED_PROTO = re.compile(r'(?:^|[;,\s])proto="?(https?)\b', re.IGNORECASE)
 HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 def base(request: web.Request) -> str:
     """`http://example.org`; forwarding headers count only when a trusted proxy sent them. Raises Refused."""
-    trusted = proxies.trusted(request)
-    scheme = _scheme(request) if trusted else request.scheme
-    forwarded = _joined(request, "X-Forwarded-Host").rpartition(",")[2].strip() if trusted else ""
-    host = forwarded if HOST.fullmatch(forwarded) else request.host
+    scheme, host = request.scheme, request.host
+    if any(name in request.headers for name in FORWARDING) and proxies.trusted(request):
+        scheme = _scheme(request)
+        forwarded = _joined(request, "X-Forwarded-Host").rpartition(",")[2].strip()
+        host = forwarded if HOST.fullmatch(forwarded) else host
     if not HOST.fullmatch(host):
         raise bad_request("The header Host names no host.")
     return f"{scheme}://{host.removesuffix(DEFAULT_PORT[scheme])}"

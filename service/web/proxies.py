@@ -15,7 +15,8 @@ def trusted(request: web.Request) -> bool:
 
 def client(request: web.Request) -> str | None:
     """The client's address, for logs only; nothing is ever permitted because of it."""
-    said = _address(request.headers.get("X-Real-IP", "")) if trusted(request) else None
+    given = request.headers.get("X-Real-IP")
+    said = _address(given) if given and trusted(request) else None
     return str(said) if said else request.remote
 
 

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from service import metrics
@@ -43,19 +42,14 @@ class Turns:
         """How many wait."""
         return sum(map(len, self._waiting.values()))
 
-    @asynccontextmanager
-    async def place(self, customer: Hashable) -> AsyncIterator[Callable[[], None]]:
-        """A place for the length of the block, or until what it gives is called. Raises Full if none may wait."""
+    async def take(self, customer: Hashable) -> Callable[[], None]:
+        """A place, until what is returned is called; calling it again does no harm. Raises Full if none may wait."""
         if self._has_place(customer):
             self._working[customer] += 1
         else:
             await self._wait(customer)
         held = [customer]
-        try:
-            yield lambda: self._leave(held.pop()) if held else None
-        finally:
-            if held:
-                self._leave(held.pop())
+        return lambda: self._leave(held.pop()) if held else None
 
     def _has_place(self, customer: Hashable) -> bool:
         """Whoever waits for a place that is free is limited by its own share, so that nobody is overtaken."""
@@ -90,7 +84,7 @@ class Turns:
         self._working[customer] -= 1
         if not self._working[customer]:
             del self._working[customer]
-        while (following := self._following()) is not None:
+        while self._waiting and (following := self._following()) is not None:
             turn = self._waiting[following][0]
             self._drop(following, turn)
             if not turn.done():  # It is, where somebody has gone away and does not know it yet.

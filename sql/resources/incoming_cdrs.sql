@@ -31,5 +31,5 @@ SELECT cdr.id,
        {rec} AS rec,
        cdr.vendor_acc_id AS account_id
   FROM {calls} AS cdr
- WHERE cdr.vendor_id = %(customer_id)s
+ WHERE (cdr.vendor_id = %(customer_id)s) {narrowed}
    AND (%(account_ids)s::bigint[] IS NULL OR cdr.vendor_acc_id = ANY(%(account_ids)s::bigint[]))

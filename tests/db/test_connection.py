@@ -49,18 +49,24 @@ async def test_no_more_than_the_limit_are_prepared(connection: Connection) -> No
     assert await connection.fetch(PREPARED) == [(3,)]
 
 
-async def test_a_connection_that_has_met_twice_as_many_is_replaced(empty_database: str) -> None:
+async def test_a_connection_that_remembers_too_much_is_replaced(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.db.connection.REMEMBERED", 6)
     pool = Pool("test", empty_database, replace(LIMITS, size=1))
     backends = []
     for number in range(24):
         await pool.fetch(f"SELECT {number}, %(n)s::int", {"n": 1}, repeated=True)
         backends += await pool.fetch("SELECT pg_backend_pid()")
-    assert len(set(backends[:6])) == 1
-    assert len(set(backends)) == 4
+    assert len(set(backends[:9])) == 1
+    assert len(set(backends)) == 3
     await pool.close()
 
 
-async def test_what_is_new_goes_to_a_new_connection_rather_than_to_one_that_knows_enough(empty_database: str) -> None:
+async def test_what_is_new_goes_to_a_new_connection_rather_than_to_one_that_knows_enough(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.db.connection.REMEMBERED", 6)
     pool = Pool("test", empty_database, LIMITS)
     backends = [await pool.fetch(f"SELECT pg_backend_pid(), {number}", repeated=True) for number in range(12)]
     assert len({pid for ((pid, _),) in backends}) == 2

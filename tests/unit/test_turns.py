@@ -36,12 +36,16 @@ class Crowd:
 
     async def _work(self, customer: str) -> None:
         try:
-            async with self.turns.place(customer):
-                enough = asyncio.Event()
-                self.working.append((customer, enough))
-                await enough.wait()
+            leave = await self.turns.take(customer)
         except Full as full:
             self.refused.append(full.reason)
+            return
+        try:
+            enough = asyncio.Event()
+            self.working.append((customer, enough))
+            await enough.wait()
+        finally:
+            leave()
 
 
 async def settled() -> None:

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from service import metrics, timings
 from service.timings import Timing
 from service.web import proxies
-from service.web.keys import ANSWERED, CALLER, ROUTE, SETTINGS, STARTED
+from service.web.keys import ANSWERED, CALLER, ROUTE, SETTINGS, STARTED, UNDER_WAY
 
 GONE = 499  # As nginx calls a client that went away before its answer.
 
@@ -20,14 +20,17 @@ log = structlog.get_logger()
 
 @web.middleware
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-    with metrics.REQUESTS_IN_FLIGHT.track_inprogress():
-        try:
-            response = await handler(request)
-        except asyncio.CancelledError:
-            _note(request, GONE, 0)
-            raise
-        _note(request, response.status, response.content_length or response.body_length)
-        return response
+    under_way, task = request.app[UNDER_WAY], request.task
+    under_way[task] = request
+    try:
+        response = await handler(request)
+    except asyncio.CancelledError:
+        _note(request, GONE, 0)
+        raise
+    finally:
+        del under_way[task]
+    _note(request, response.status, response.content_length or response.body_length)
+    return response
 
 
 def _note(request: web.Request, status: int, size: int) -> None:

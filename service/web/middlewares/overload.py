@@ -16,8 +16,11 @@ async def overload(request: web.Request, handler: Handler) -> web.StreamResponse
     if request[ROUTE].action == RECORDING or FORMAT in request:
         return await handler(request)
     try:
-        async with request.app[TURNS].place(request[CALLER].customer_id) as request[LEAVE]:
-            return await handler(request)
+        request[LEAVE] = leave = await request.app[TURNS].take(request[CALLER].customer_id)
     except Full as full:
         metrics.REQUESTS_REFUSED.labels(full.reason).inc()
         raise busy("Too many requests are waiting.") from full
+    try:
+        return await handler(request)
+    finally:
+        leave()

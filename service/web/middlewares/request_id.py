@@ -6,7 +6,7 @@ import uuid
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from service import timings
 from service.web.keys import REQUEST_ID, STARTED
@@ -20,5 +20,6 @@ async def request_id(request: web.Request, handler: Handler) -> web.StreamRespon
     request[STARTED] = time.monotonic()
     given = request.headers.get("X-Request-Id", "")
     request[REQUEST_ID] = UNWANTED.sub("", given)[:LONGEST] if given.strip() else str(uuid.uuid4())
-    with bound_contextvars(request_id=request[REQUEST_ID]), timings.collected():
-        return await handler(request)
+    bind_contextvars(request_id=request[REQUEST_ID])  # Each request is a task with a context of its own.
+    timings.collect()
+    return await handler(request)
