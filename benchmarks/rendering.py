@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
-from service.jsonapi import document, render
+from service.jsonapi import render
 from service.schemas.fields import Boolean, Decimal, Identifier, Integer, String, Timestamp
 from service.schemas.resource import configured
 
@@ -32,7 +32,7 @@ def records(count: int = RECORDS) -> list[dict[str, Any]]:
 def compiled(made: list[dict[str, Any]]) -> Callable[[], bytes]:
     renderer = render.compiled(INCOMING)
     rows = [tuple(record[column] for column in renderer.columns) for record in made]
-    return lambda: document.one(renderer.records(rows, "http://127.0.0.1"))  # type: ignore[arg-type]
+    return lambda: b'{"data":[%b]}' % b",".join(renderer.records(rows, "http://127.0.0.1"))
 
 
 def dumped(made: list[dict[str, Any]]) -> Callable[[], bytes]:

@@ -14,7 +14,7 @@ from service.auth.tokens import Subject
 from service.db.stream import Streams, TooManyRows
 from service.errors import Refused
 from service.jsonapi import exports, query, render, tabular
-from service.jsonapi.render import Record
+from service.jsonapi.render import Flat
 from service.jsonapi.tabular import Format
 from service.progress import Progress
 from service.schemas.resource import Resource
@@ -33,7 +33,7 @@ class ExportFailed(Exception):
 class Table(Protocol):
     """A file in one of the formats, as far as it is written."""
 
-    def write(self, records: Iterable[Record]) -> None: ...
+    def write(self, records: Iterable[Flat]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -97,7 +97,7 @@ async def _export(settings: Settings, wanted: Wanted, resource: Resource, stream
             table = _table(wanted.format, file, resource, tabular.headings(resource, asked.selection))
             progress = Progress(found.total or 0)
             async for rows in found.batches():
-                table.write(tabular.flat(renderer.records(rows, "", found.related)))
+                table.write(renderer.flat(rows, found.related))
                 progress.more(len(rows))
             table.close()
         progress.end("standard output" if wanted.output == STANDARD_OUTPUT else str(wanted.output))
@@ -110,7 +110,7 @@ class _Text:
         self._file, self._piece = file, format_.piece
         file.write(format_.head(headings))
 
-    def write(self, records: Iterable[Record]) -> None:
+    def write(self, records: Iterable[Flat]) -> None:
         self._file.write(self._piece(records))
 
     def close(self) -> None:

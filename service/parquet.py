@@ -6,7 +6,7 @@ from typing import BinaryIO
 import pyarrow as pa
 from pyarrow import parquet
 
-from service.jsonapi.render import Record
+from service.jsonapi.render import Flat
 from service.schemas.base import dasherize
 from service.schemas.fields import Boolean, Decimal, Identifier, Integer, Timestamp
 from service.schemas.resource import Resource
@@ -30,9 +30,9 @@ class Table:
         types |= {"id": TYPES.get(type(resource.schema.fields["id"]), pa.string()), "account": pa.string()}
         self._schema = pa.schema([(name, types[name]) for name in headings])
         self._writer = parquet.ParquetWriter(file, self._schema)
-        self._waiting: list[Record] = []
+        self._waiting: list[Flat] = []
 
-    def write(self, records: Iterable[Record]) -> None:
+    def write(self, records: Iterable[Flat]) -> None:
         """Takes records in order. Raises OverflowError for a value that its column's type cannot hold."""
         self._waiting += records
         if len(self._waiting) >= ROW_GROUP:

@@ -9,34 +9,36 @@ import orjson
 from service.errors import Problem
 from service.jsonapi import links
 from service.jsonapi.query import Query
-from service.jsonapi.render import Record
 from service.selection import Page
 
-Included = Sequence[Record] | None
+Records = Sequence[bytes]  # Resource objects as JSON.
 
 
-def one(record: Record | None, included: Included = None) -> bytes:
+def one(record: bytes | None, included: Records = ()) -> bytes:
     """A single record, or null."""
-    return orjson.dumps({"data": record, **_included(included)})
+    return _document(b"", [record or b"null"], b"", included, {})
 
 
-def many(records: Sequence[Record], included: Included, total: int, url: str, query: Query, page: Page) -> bytes:
+def many(records: Records, included: Records, total: int, url: str, query: Query, page: Page) -> bytes:
     """A page of a list; `url` is the list's own, without a query."""
-    document = {
-        "data": records,
-        **_included(included),
-        "meta": {"total-count": total},
-        "links": links.pages(url, query, page, total),
-    }
-    return orjson.dumps(document)
+    rest = {"meta": {"total-count": total}, "links": links.pages(url, query, page, total)}
+    return _document(b"[", records, b"]", included, rest)
 
 
 def stretch(
-    records: Sequence[Record], included: Included, page: Mapping[str, Any], addresses: Mapping[str, str | None]
+    records: Records,
+    cursors: Sequence[str],
+    included: Records,
+    page: Mapping[str, Any],
+    addresses: Mapping[str, str | None],
 ) -> bytes:
-    """A page of a list by cursors; `page` is what there is to say about it."""
+    """A page of a list by cursors, each record with its own; `page` is what there is to say about it."""
+    placed = [
+        b'%b,"meta":%b}' % (record[:-1], orjson.dumps({"page": {"cursor": cursor}}))
+        for record, cursor in zip(records, cursors, strict=True)
+    ]
     meta = {"meta": {"page": page}} if page else {}
-    return orjson.dumps({"data": records, **_included(included), **meta, "links": addresses})
+    return _document(b"[", placed, b"]", included, {**meta, "links": addresses})
 
 
 def relationship(data: dict[str, str] | None, addresses: dict[str, str]) -> bytes:
@@ -54,5 +56,8 @@ def errors(problems: Iterable[Problem]) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _included(included: Included) -> dict[str, Any]:
-    return {"included": included} if included else {}
+def _document(opening: bytes, records: Records, closing: bytes, included: Records, rest: Mapping[str, Any]) -> bytes:
+    """Puts the parts together by hand, since there may be a MiB of records."""
+    also = b',"included":[%b]' % b",".join(included) if included else b""
+    end = b"," + orjson.dumps(rest)[1:] if rest else b"}"
+    return b'{"data":%b%b%b%b%b' % (opening, b",".join(records), closing, also, end)

@@ -1,4 +1,4 @@
-"""Records to flat ones, and these to the text of a table: CSV after RFC 4180, or a JSON object a line."""
+"""Flat records to the text of a table: CSV after RFC 4180, or a JSON object a line."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from service.jsonapi.render import Record
+from service.jsonapi.render import Flat
 from service.schemas.base import dasherize
 from service.schemas.resource import Resource
 from service.selection import Selection
@@ -28,22 +28,6 @@ def headings(resource: Resource, selection: Selection) -> list[str]:
     return ["id", *(dasherize(name) for name in shown if name in resource.attributes), *pointers]
 
 
-def flat(records: Iterable[Record]) -> list[Record]:
-    """Records without links, each with the id of its account where that is told."""
-    return [
-        {
-            "id": record["id"],
-            **record.get("attributes", {}),
-            **{
-                name: relationship["data"] and relationship["data"]["id"]
-                for name, relationship in record.get("relationships", {}).items()
-                if "data" in relationship
-            },
-        }
-        for record in records
-    ]
-
-
 @dataclass(frozen=True, slots=True)
 class Format:
     """A kind of table: what goes first, and what each batch of records becomes."""
@@ -52,14 +36,14 @@ class Format:
     media_type: str
     content_type: str
     head: Callable[[Sequence[str]], bytes]
-    piece: Callable[[Iterable[Record]], bytes]
+    piece: Callable[[Iterable[Flat]], bytes]
 
 
 def _csv_head(headings: Sequence[str]) -> bytes:
     return _csv_lines([headings])
 
 
-def _csv_piece(records: Iterable[Record]) -> bytes:
+def _csv_piece(records: Iterable[Flat]) -> bytes:
     return _csv_lines(map(_cell, record.values()) for record in records)
 
 
@@ -75,7 +59,7 @@ def _cell(value: Any) -> Any:
     return WORDS[value] if type(value) is bool else value
 
 
-def _ndjson_piece(records: Iterable[Record]) -> bytes:
+def _ndjson_piece(records: Iterable[Flat]) -> bytes:
     return b"".join(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE) for record in records)
 
 

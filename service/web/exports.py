@@ -49,7 +49,7 @@ async def _pieces(found: Stream, renderer: Renderer, table: Format, headings: Se
     """The head together with the first records, then batch after batch."""
     waiting = table.head(headings)
     async for rows in found.batches():
-        yield waiting + table.piece(tabular.flat(renderer.records(rows, "", found.related)))
+        yield waiting + table.piece(renderer.flat(rows, found.related))
         waiting = b""
     if waiting:
         yield waiting

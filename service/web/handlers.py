@@ -11,7 +11,7 @@ from service.db.reader import Row
 from service.jsonapi import accept, document, params, query, render, stretches
 from service.jsonapi.cursors import Seal
 from service.jsonapi.query import Query
-from service.jsonapi.render import Record, Renderer
+from service.jsonapi.render import Renderer
 from service.schemas.base import PREFIX
 from service.schemas.resource import Resource
 from service.selection import Selection, Stretch
@@ -129,22 +129,20 @@ async def _stretch(
     found = await request.app[READER].stretch(resource, renderer.columns, selection, wanted, request[CALLER])
     records, included = await _documented(request, renderer, selection, found.rows, base)
     cursors = stretches.cursors(seal, selection.sorts, found.places)
-    for record, cursor in zip(records, cursors, strict=True):
-        record["meta"] = {"page": {"cursor": cursor}}
     page: dict[str, Any] = {} if found.total is None else {"total": found.total}
     if wanted.ranged and found.more:
         page["rangeTruncated"] = True
     url = f"{base}{PREFIX}/{resource.type}"
     addresses = stretches.links(url, _query(request), wanted, cursors, found.more)
-    return document.stretch(records, included, page, addresses)
+    return document.stretch(records, cursors, included, page, addresses)
 
 
 async def _documented(
     request: web.Request, renderer: Renderer, selection: Selection, rows: Sequence[Row], base: str
-) -> tuple[list[Record], list[Record] | None]:
+) -> tuple[list[bytes], list[bytes]]:
     """Records, and the accounts that they point to if those are asked for."""
     if not renderer.linked:
-        return renderer.records(rows, base), None
+        return renderer.records(rows, base), []
     target = _target(request)
     accounts = render.compiled(target, selection.fieldsets.get(target.type))
     found = await _accounts(request, accounts, rows)

@@ -255,7 +255,7 @@ def rendered(
     rows = [tuple({**record, "account_id": 1}[column] for column in renderer.columns) for record in records]
     included = [tuple(account[column] for column in accounts.columns)] if records and linked else []
     found = renderer.records(rows, "http://h", {1: account["id"]} if linked else None)
-    return document.one(found, accounts.records(included, "http://h"))  # type: ignore[arg-type]
+    return document._document(b"[", found, b"]", accounts.records(included, "http://h"), {})
 
 
 def dumped(

@@ -1,5 +1,6 @@
 """What is told to other services, received in memory, and that none of it is a value of a client's."""
 
+import asyncio
 import json
 import re
 from typing import Any

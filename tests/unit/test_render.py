@@ -1,5 +1,6 @@
 """The compiler of renderers where the resources that exist do not lead it."""
 
+import json
 from typing import Any
 
 import pytest
@@ -38,17 +39,30 @@ def test_an_unknown_type_and_odd_names_are_rendered_as_the_schema_dumps_them(nam
     record = {"id": 7, "rows": "quiet", "url": 1, "lambda_": "λ"}
     renderer = render.compiled(ODD, names)
     row = tuple(record[column] for column in renderer.columns)
-    [found] = renderer.records([row], "http://h")
-    assert found == OddSchema(base="http://h", fieldset=names).dump(record)["data"]
+    [found], [flat] = renderer.records([row], "http://h"), renderer.flat([row])
+    dumped = OddSchema(base="http://h", fieldset=names).dump(record)["data"]
+    assert json.loads(found) == dumped
+    assert flat == {"id": "7", **dumped.get("attributes", {})}
 
 
 def test_columns_that_follow_the_renderers_own_do_not_matter() -> None:
     renderer = render.compiled(ODD, ("url",), linked=True)
     assert renderer.columns == ("id", "url", "account_id")
-    [found] = renderer.records([(7, 1, 5, "more", "still more")], "http://h", {5: "u"})
-    assert found["attributes"] == {"url": 1}
+    row = (7, 1, 5, "more", "still more")
+    [found] = renderer.records([row], "http://h", {5: "u"})
+    assert json.loads(found)["attributes"] == {"url": 1}
+    assert renderer.flat([row], {5: "u"}) == [{"id": "7", "url": 1}]
+
+
+def test_a_linked_row_names_its_account_if_that_is_known() -> None:
+    renderer = render.compiled(ODD, ("account",), linked=True)
+    known, unknown = (json.loads(record) for record in renderer.records([(7, 5), (8, 6)], "http://h", {5: "u"}))
+    assert known["relationships"]["account"]["data"] == {"type": "accounts", "id": "u"}
+    assert unknown["relationships"]["account"]["data"] is None
+    assert [flat["account"] for flat in renderer.flat([(7, 5), (8, 6)], {5: "u"})] == ["u", None]
 
 
 def test_a_host_that_a_client_made_up_stays_text() -> None:
     [found] = render.compiled(ODD, ("account",)).records([(7,)], "http://'\"{}%s")
-    assert found["relationships"]["account"]["links"]["related"] == "http://'\"{}%s/api/rest/customer/v1/odd/7/account"
+    links = json.loads(found)["relationships"]["account"]["links"]
+    assert links["related"] == "http://'\"{}%s/api/rest/customer/v1/odd/7/account"
