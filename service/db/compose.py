@@ -163,6 +163,7 @@ def _order(sorts: Iterable[Sort]) -> str:
     return ", ".join(f"r.{sort.column}{' DESC' if sort.descending else ''}" for sort in sorts)
 
 
+@lru_cache(256)
 def _select(resource: str, calls: str = CALLS, narrowed: str = "") -> str:
     rec = sql_files.text("shapes/rec")
     return sql_files.text(f"resources/{resource}").format(rec=rec, calls=calls, narrowed=narrowed)

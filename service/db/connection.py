@@ -10,7 +10,7 @@ from typing import Any, Self
 import aiopg
 import psycopg2
 from psycopg2.errors import FeatureNotSupported, InvalidSqlStatementName
-from psycopg2.extensions import make_dsn, new_type, parse_dsn, register_type
+from psycopg2.extensions import UNICODE, make_dsn, parse_dsn
 
 from service.db.compose import Statement
 from service.errors import timed_out
@@ -18,7 +18,7 @@ from service.errors import timed_out
 Rows = list[tuple[Any, ...]]
 
 # Numerics and times stay PostgreSQL's text: the renderer needs no more of them, and they are then exact.
-TEXT = new_type((1700, 1184), "TEXT", lambda value, _: value)
+TEXT = dict.fromkeys((1700, 1184), UNICODE)
 SESSION = {
     "timezone": "UTC",
     "datestyle": "ISO",
@@ -88,7 +88,7 @@ class Connection:
                 )
         except TimeoutError as error:
             raise psycopg2.OperationalError("connection timed out") from error
-        register_type(TEXT, connection.raw)
+        connection.raw.string_types.update(TEXT)
         return cls(await connection.cursor(), limits)
 
     @property

@@ -5,14 +5,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, NamedTuple
 
 from psycopg2.errors import InsufficientPrivilege, UndefinedTable
 
 from service import metrics
 from service.db import compose, sql_files
-from service.db.compose import Span, Statement
+from service.db.compose import Span
 from service.db.partitions import Directory, Partition
 from service.db.pool import Pool
 from service.db.replicas import Replicated
@@ -208,13 +207,12 @@ class Reader:
     ) -> int:
         """How many records there are on all pages; many pages of the same list count but once (0.1.13)."""
         fixed = [replace(condition, values=()) if condition.moving else condition for condition in filters]
-        statement = compose.count(resource.sql, filters, caller, spans)
-        count = partial(self._counted, self._source(resource), statement)
-        return await self._totals.get(_digest(resource.type, caller, fixed), count)
 
-    async def _counted(self, source: Source, statement: Statement) -> int:
-        [(total,)] = await source.fetch(*statement)
-        return int(total)
+        async def count() -> int:
+            [(total,)] = await self._source(resource).fetch(*compose.count(resource.sql, filters, caller, spans))
+            return int(total)
+
+        return await self._totals.get(_digest(resource.type, caller, fixed), count)
 
     def _source(self, resource: Resource) -> Source:
         return self._calls if resource.meta.database == "cdr" else self._routing

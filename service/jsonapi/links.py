@@ -15,13 +15,14 @@ def pages(url: str, query: Query, page: Page, total: int) -> dict[str, str]:
     if page.number >= last:
         del numbers["next"]
     asked = kept(query)
-    return {name: f"{url}?{_encoded(asked, number, page.size)}" for name, number in numbers.items()}
+    after = f"&{encode({'sort': asked.pop('sort')})}" if "sort" in asked else ""
+    before = f"{encode(asked)}&" if asked else ""
+    return {
+        name: f"{url}?{before}page%5Bnumber%5D={number}&page%5Bsize%5D={page.size}{after}"
+        for name, number in numbers.items()
+    }
 
 
 def kept(query: Query) -> Query:
     """The parameters that all pages of a list share."""
     return {name: query[name] for name in KEPT if query.get(name) is not None}
-
-
-def _encoded(asked: Query, number: int, size: int) -> str:
-    return encode({**asked, "page": {"number": str(number), "size": str(size)}})

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from service.schemas.base import PREFIX, dasherize
-from service.schemas.fields import Attribute, Boolean, Inet, Integer, String, Uuid
+from service.schemas.fields import Attribute, Boolean, Decimal, Identifier, Inet, Integer, String, Timestamp, Uuid
 from service.schemas.resource import Resource
 from service.selection import Selection
 
@@ -20,6 +20,7 @@ Flat = dict[str, Any]
 Related = Mapping[int, str]  # The UUIDs of accounts by internal number.
 
 VERBATIM = {Boolean, Inet, Integer, String, Uuid}  # Whose value from the database is the value in JSON.
+DISPLAYED = {Decimal, Identifier, Timestamp}  # Whose `display` is all that there is to their serialiser.
 MOST_COMPILED = 512  # Clients choose fieldsets, so the number of renderers kept is bounded.
 SLOT = re.compile(r'"<(\w+)>"|\{(\w+)\}')  # For a value, and for text within a string.
 
@@ -38,7 +39,8 @@ class Renderer:
         row = ", ".join(["number", *(f"of_{name}" for name in fields), *(f"to_{name}" for name in pointers), "*rest"])
         attributes = {dasherize(name): _value(name, field) for name, field in fields.items()}
         known = {"dumps": orjson.dumps, "linkage": linkage}
-        known |= {f"as_{name}": field._serialize for name, field in fields.items()}
+        known |= {f"as_{name}": field.display for name, field in fields.items()}
+        known |= {f"other_{name}": field._serialize for name, field in fields.items()}
         self._json = _json(resource, attributes, relationships, linked, row, known)
         self._flat = _flat(attributes, relationships if linked else (), row, known)
 
@@ -94,7 +96,9 @@ def _display(members: Mapping[str, str]) -> str:
 
 
 def _value(name: str, field: Attribute) -> str:
-    return f"of_{name}" if type(field) in VERBATIM else f"as_{name}(of_{name}, {name!r}, None)"
+    if type(field) in VERBATIM:
+        return f"of_{name}"
+    return f"as_{name}(of_{name})" if type(field) in DISPLAYED else f"other_{name}(of_{name}, {name!r}, None)"
 
 
 def links(url: str, name: str) -> dict[str, str]:

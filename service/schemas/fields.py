@@ -1,7 +1,7 @@
 """The types of attributes: how each is read from a filter's text, how it is shown, and which operators filter by it.
 
 `_deserialize` takes the text of a filter value and is strict (contract 0, D2); it raises `ValidationError`.
-`_serialize` takes what the database room delivers: numerics and times as PostgreSQL's text, the rest as Python values.
+`display` takes what the database room delivers: numerics and times as PostgreSQL's text, the rest as Python values.
 """
 
 import re
@@ -65,6 +65,13 @@ class Attribute(fields.Field):
         """The attribute's column in the resource's SQL."""
         return self.attribute or str(self.name)
 
+    def display(self, value: Any) -> Any:
+        """What JSON shows of the database's value."""
+        return value
+
+    def _serialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        return self.display(value)
+
     def _invalid(self, text: str) -> ValidationError:
         return ValidationError(f"{text!r} is not of type {type(self).__name__}")
 
@@ -86,7 +93,7 @@ class Integer(Attribute):
 class Identifier(Integer):
     """The integer id of a record: text in JSON."""
 
-    def _serialize(self, value: int | None, *_: Any, **__: Any) -> str | None:
+    def display(self, value: int | None) -> str | None:
         return None if value is None else str(value)
 
 
@@ -95,7 +102,7 @@ class Decimal(Attribute):
 
     operators = COMPARISONS
 
-    def _serialize(self, value: str | None, *_: Any, **__: Any) -> str | None:
+    def display(self, value: str | None) -> str | None:
         if value is None or value[-1] in "Ny":
             return None
         if "." not in value:
@@ -151,7 +158,7 @@ class Timestamp(Attribute):
         super()._bind_to_schema(field_name, parent)
         self._zone = parent.time_zone
 
-    def _serialize(self, value: str | None, *_: Any, **__: Any) -> str | None:
+    def display(self, value: str | None) -> str | None:
         if value is None or value[-1] in "yC" or value[4] != "-":  # infinity, BC, a year of five digits
             return None
         if value[-3:] != "+00" or self._zone is not UTC:

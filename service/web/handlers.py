@@ -8,22 +8,21 @@ from aiohttp import web
 
 from service import errors
 from service.db.reader import Row
-from service.jsonapi import accept, document, params, query, render, stretches
+from service.jsonapi import accept, document, params, render, stretches
 from service.jsonapi.cursors import Seal
-from service.jsonapi.query import Query
 from service.jsonapi.render import Renderer
 from service.schemas.base import PREFIX
 from service.schemas.resource import Resource
 from service.selection import Selection, Stretch
-from service.web import exports, links, recordings, responses, routes
+from service.web import exports, links, queries, recordings, responses, routes
 from service.web.keys import CALLER, CURSOR_KEYS, FORMAT, LEAVE, READER, ROUTE
 
 
 async def index(request: web.Request) -> web.StreamResponse:
     """A page of a list, or all of it as a table."""
     if table := request.get(FORMAT):
-        return await exports.stream(request, _query(request), table)
-    resource, asked, base = request[ROUTE].resource, _query(request), links.base(request)
+        return await exports.stream(request, queries.of(request), table)
+    resource, asked, base = request[ROUTE].resource, queries.of(request), links.base(request)
     profile = accept.cursor_profile(", ".join(request.headers.getall("Accept", ())))
     seal = Seal(request.app[CURSOR_KEYS], resource.type, request[CALLER])
     selection = params.many(resource, asked, datetime.now(UTC), seal, profiled=profile is not None)
@@ -39,7 +38,7 @@ async def index(request: web.Request) -> web.StreamResponse:
 async def show(request: web.Request) -> web.Response:
     """One record."""
     resource = request[ROUTE].resource
-    selection = params.one(resource, _query(request))
+    selection = params.one(resource, queries.of(request))
     renderer = render.chosen(resource, selection)
     row = await _row(request, renderer.columns)
     (record,), included = await _documented(request, renderer, selection, [row], links.base(request))
@@ -50,7 +49,7 @@ async def related(request: web.Request) -> web.Response:
     """The account that a record points to."""
     _identifier(request)
     target = _target(request)
-    renderer = render.compiled(target, params.related(target, _query(request)).fieldsets.get(target.type))
+    renderer = render.compiled(target, params.related(target, queries.of(request)).fieldsets.get(target.type))
     accounts = await _accounts(request, renderer, [await _row(request, _pointer(request))])
     records = renderer.records(accounts.values(), links.base(request))
     return responses.ok(document.one(records[0] if records else None))
@@ -92,10 +91,6 @@ async def expect(request: web.Request) -> None:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _query(request: web.Request) -> Query:
-    return query.parse(request.rel_url.raw_query_string)
-
-
 def _identifier(request: web.Request) -> str:
     return params.identifier(request[ROUTE].resource, request[ROUTE].identifier)
 
@@ -133,7 +128,7 @@ async def _stretch(
     if wanted.ranged and found.more:
         page["rangeTruncated"] = True
     url = f"{base}{PREFIX}/{resource.type}"
-    addresses = stretches.links(url, _query(request), wanted, cursors, found.more)
+    addresses = stretches.links(url, queries.of(request), wanted, cursors, found.more)
     return document.stretch(records, cursors, included, page, addresses)
 
 

@@ -39,6 +39,7 @@ REQUEST_ID = web.RequestKey("request_id", str)
 STARTED = web.RequestKey("started", float)  # Seconds of the monotonic clock.
 ANSWERED = web.RequestKey("answered", float)  # The same, when the head of the answer was about to leave.
 ROUTE = web.RequestKey("route", Route)
+QUERY = web.RequestKey("query", dict)
 FORMAT = web.RequestKey("format", Format)  # Of a list that is to be a table.
 CALLER = web.RequestKey("caller", Caller)
 ALLOWANCE = web.RequestKey("allowance", Allowance)

@@ -7,9 +7,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from service.errors import Refused, not_acceptable
-from service.jsonapi import exports, query
+from service.jsonapi import exports
 from service.jsonapi.accept import takes_json_api
 from service.jsonapi.tabular import Format
+from service.web import queries
 from service.web.keys import FORMAT, ROUTE
 from service.web.routes import LIST, RECORDING
 
@@ -29,7 +30,7 @@ async def negotiate(request: web.Request, handler: Handler) -> web.StreamRespons
 def _table(request: web.Request, accept: str, acceptable: bool) -> Format | None:
     """The format of a list that is to be a table; its query does not matter where Accept is refused anyway."""
     try:
-        return exports.format_of(query.parse(request.rel_url.raw_query_string), accept)
+        return exports.format_of(queries.of(request), accept)
     except Refused:
         if acceptable:
             raise
