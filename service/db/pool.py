@@ -138,6 +138,7 @@ class Pool:
         """Waits for a connection or for room for one. Raises Refused (503) where that takes too long."""
         if not self._slots.locked():
             await self._slots.acquire()
+            self._waits.observe(0)
             return
         began = time.monotonic()
         try:

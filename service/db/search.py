@@ -15,7 +15,7 @@ from service.errors import busy, unavailable
 MOST_IDS = 1000  # That wait for the next search.
 REST = 3  # Times as long as the search took,
 LONGEST_REST = 1.0  # but no longer than these seconds.
-IDLE = 60.0  # Seconds after which the connection is closed, whose backend remembers every partition that it planned.
+IDLE = 10.0  # Seconds after which the connection is closed, whose backend remembers every partition that it planned.
 
 
 class Search:
