@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from service import settings
@@ -268,6 +269,13 @@ class Answer:
 Serve = Callable[..., Awaitable[Api]]
 
 
+class Patient(TestServer):
+    """Does not cancel the request of a client that has gone away, as the service itself does not."""
+
+    async def _make_runner(self, **options: Any) -> web.AppRunner:
+        return web.AppRunner(self.app, **{**options, "handler_cancellation": False})
+
+
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
     """Starts the service on a database; settings as in `configured`."""
@@ -275,7 +283,7 @@ async def serve() -> AsyncIterator[Serve]:
 
     async def start(dsn: str, **environment: str) -> Api:
         loaded = configured(dsn, **environment)
-        client = TestClient(TestServer(create(loaded)))
+        client = TestClient(Patient(create(loaded)))
         await client.start_server()
         clients.append(client)
         return Api(client, loaded)

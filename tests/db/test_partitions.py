@@ -201,6 +201,19 @@ async def test_a_call_is_gone_with_its_partition_at_once(serve: Serve, calls: Da
     assert (await api.get("incoming-cdrs/1250", VENDOR)).status == 200
 
 
+async def test_a_call_is_gone_with_the_branch_that_its_partition_belongs_to(
+    serve: Serve, calls: Data, ran: Ran
+) -> None:
+    calls.execute(ATTACHED["by another column"])
+    calls.insert("cdr.cdr", id=50, time_start=datetime(2020, 1, 15, tzinfo=UTC), vendor_id=VENDOR)
+    api = await serve(calls.dsn, **NEVER)
+    await ready(api, ran)
+    for _ in range(3):  # So that it is prepared.
+        assert (await api.get("incoming-cdrs/50", VENDOR)).status == 200
+    calls.execute("ALTER TABLE cdr.cdr DETACH PARTITION cdr.parted")
+    assert (await api.get("incoming-cdrs/50", VENDOR)).status == 404
+
+
 async def test_a_call_in_a_partition_that_was_added_is_found(serve: Serve, calls: Data, ran: Ran) -> None:
     api = await serve(calls.dsn, **NEVER)
     await ready(api, ran)

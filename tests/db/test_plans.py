@@ -16,7 +16,7 @@ from service.db import compose, schema
 from service.jsonapi import params, query, render
 from service.schemas.resource import configured
 from service.selection import Caller, Sort, Stretch
-from tests.conftest import Databases
+from tests.conftest import Data, Databases
 
 SQL = Path(__file__).parents[2] / "sql"
 RESOURCES = configured(UTC, {})
@@ -92,6 +92,27 @@ def test_time_bounds_touch_only_their_days(
     bounds = {"time_start_gteq": "2026-02-03T06:00", "time_start_lt": "2026-02-05T06:00"}
     for plan in plans(postgres.dsn(database), cdrs, account_ids, **bounds):
         assert plan.days == ["2026_02_03", "2026_02_04", "2026_02_05"], plan.text
+
+
+@LEGS
+@CALLERS
+def test_a_look_up_uses_the_index_of_the_id_even_without_statistics(
+    data: Data, cdrs: str, owner: str, account_ids: Any
+) -> None:
+    """The planner would take the owner's calls to be as few as those with the id, and read both indexes."""
+    data.execute(
+        "CREATE TABLE cdr.new PARTITION OF cdr.cdr FOR VALUES FROM ('2020-01-01') TO ('2020-02-01')"
+        " WITH (autovacuum_enabled = off)"
+    )
+    data.execute(
+        "INSERT INTO cdr.cdr (id, time_start, customer_id, vendor_id, is_last_cdr)"
+        " SELECT n, '2020-01-01', 7, 7, true FROM generate_series(1, 20000) AS n"
+    )
+    resource, caller = RESOURCES[cdrs], Caller(7, account_ids, False)
+    [(oid,)] = data.execute("SELECT 'cdr.new'::regclass::oid")
+    plan = Plan(data.dsn, compose.one(resource.sql, render.compiled(resource).columns, 9, caller, "cdr.new", oid))
+    assert plan.indexes == {"id"}, plan.text
+    assert owner not in str(plan.bounds)
 
 
 @LEGS
