@@ -101,7 +101,7 @@ async def _databases(app: web.Application) -> AsyncIterator[None]:
     watching = (calls.primary.answer(), routing.answer(), calls.watch(), directory.watch(), clients_watched)
     tasks = [asyncio.create_task(task) for task in watching]
     yield
-    await _end(tasks)
+    await _end([*tasks, *app[keys.UNDER_WAY]])  # Of the requests, those are left whose clients have gone away.
     await search.close()
     await calls.close()
     for pool in (routing, searching, *exporting.values()):

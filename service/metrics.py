@@ -47,7 +47,7 @@ def _least(name: str, text: str, *labels: str) -> Gauge:
 
 
 BUILD_INFO = _worst("build_info", "Always 1; the labels say what runs.", "version", "python")
-REQUESTS = _counter("requests", "Requests; status 499 is a client that went away.", "route", "method", "status")
+REQUESTS = _counter("requests", "Requests; 499 is a client that went away.", "route", "method", "status")
 REQUEST_SECONDS = _histogram("request_seconds", "Time to make an answer.", "route")
 REQUESTS_IN_FLIGHT = _sum("requests_in_flight", "Requests that are being answered, those that wait among them.")
 REQUESTS_WAITING = _sum("requests_waiting", "Requests that wait for a place to work.")

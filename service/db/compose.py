@@ -65,7 +65,7 @@ def listing(
     """Rows of `columns` in the caller's scope, and in the spans of time where those are known."""
     conditions, parameters = _where(filters, caller, spans)
     text = sql_files.text("shapes/list").format(
-        columns=_columns(columns), resource=_select(resource), conditions=conditions, order=_order(sorts)
+        columns=_columns(columns), resource=_all(resource), conditions=conditions, order=_order(sorts)
     )
     return Statement(text, {**parameters, "limit": limit, "offset": offset}, "list")
 
@@ -88,7 +88,7 @@ def stretch(
             conditions, parameters = f"{conditions} AND {condition}", parameters | values
     text = sql_files.text("shapes/list").format(
         columns=_columns([*columns, *(f"{sort.column}::text" for sort in sorts)]),
-        resource=_select(resource),
+        resource=_all(resource),
         conditions=conditions,
         order=_order(backwards if wanted.backwards else sorts),
     )
@@ -107,7 +107,7 @@ def stream(
     """A cursor over rows of `columns` in the caller's scope."""
     conditions, parameters = _where(filters, caller, spans)
     text = sql_files.text("shapes/stream").format(
-        columns=_columns(columns), resource=_select(resource), conditions=conditions, order=_order(sorts)
+        columns=_columns(columns), resource=_all(resource), conditions=conditions, order=_order(sorts)
     )
     return Statement(text, {**parameters, "limit": limit}, "stream")
 
@@ -115,7 +115,7 @@ def stream(
 def count(resource: str, filters: Iterable[Filter], caller: Caller, spans: Sequence[Span] | None = None) -> Statement:
     """The number of rows in the caller's scope, and in the spans, that meet the filters."""
     conditions, parameters = _where(filters, caller, spans)
-    text = sql_files.text("shapes/count").format(resource=_select(resource), conditions=conditions)
+    text = sql_files.text("shapes/count").format(resource=_all(resource), conditions=conditions)
     return Statement(text, parameters, "count")
 
 
@@ -163,8 +163,12 @@ def _order(sorts: Iterable[Sort]) -> str:
     return ", ".join(f"r.{sort.column}{' DESC' if sort.descending else ''}" for sort in sorts)
 
 
-@lru_cache(256)
-def _select(resource: str, calls: str = CALLS, narrowed: str = "") -> str:
+@lru_cache
+def _all(resource: str) -> str:
+    return _select(resource, CALLS, "")
+
+
+def _select(resource: str, calls: str, narrowed: str) -> str:
     rec = sql_files.text("shapes/rec")
     return sql_files.text(f"resources/{resource}").format(rec=rec, calls=calls, narrowed=narrowed)
 

@@ -26,7 +26,7 @@ SESSION = {
     "plan_cache_mode": "force_generic_plan",  # What is prepared asks one partition, where all plans are alike.
     "client_connection_check_interval": "1000",  # Milliseconds after which a statement ends whose client has left.
 }
-REMEMBERED = 440  # Tables and plans, of some 90 KiB each, after which a backend has had its time.
+REMEMBERED = 390  # Tables and plans, of some 90 KiB each, after which a backend has had its time.
 PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
@@ -58,8 +58,7 @@ class Connection:
         self._cursor = cursor
         self._limits = limits
         self._settings = _set_local(limits) if limits.pooled else ""
-        self._prepares = limits.prepared > 0 and not limits.pooled
-        self._most = max(REMEMBERED, 3 * limits.prepared)
+        self._most = max(REMEMBERED, 2 * limits.prepared)
         self._abandoned = False
         self._known: set[str] = set()  # Repeated texts that have been run,
         self._prepared: dict[str, str] = {}  # and what is run instead where they are prepared.
@@ -129,11 +128,10 @@ class Connection:
 
     async def fetch(self, statement: Statement) -> Rows:
         """All rows. Raises Refused (504), psycopg2.Error, and TimeoutError where it has been abandoned."""
-        if statement.repeated and self._prepares:
+        if statement.repeated and not self._limits.pooled:
             try:
                 return await self._run(self._executable(statement.text), statement)
             except (FeatureNotSupported, InvalidSqlStatementName):  # The table was altered, or the session reset.
-                self._known -= self._prepared.keys()
                 self._prepared.clear()
                 await self._run("DEALLOCATE ALL", Statement(""))
         return await self._run(self._settings + statement.text, statement)

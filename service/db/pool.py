@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import Context
 from typing import Any
 
 import psycopg2
@@ -20,6 +21,7 @@ from service import metrics, timings
 from service.db.compose import Statement
 from service.db.connection import Connection, Limits, Rows
 from service.errors import busy, unavailable
+from service.rounds import every
 
 __all__ = ["Limits", "Pool", "Rows", "problem_with"]
 
@@ -54,6 +56,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._busy: dict[Connection, float] = {}  # With the moments by which their statements must have ended.
         self._watching: asyncio.Task[None] | None = None
+        self._opening = 0
         self._closed = False
         self._waits = metrics.POOL_WAIT_SECONDS.labels(name)
 
@@ -102,8 +105,9 @@ class Pool:
                 await fetch("BEGIN READ ONLY")
                 yield fetch
             finally:
-                connection.close()
                 del self._busy[connection]
+                if not connection.closed:
+                    connection.close()
         finally:
             self._slots.release()
 
@@ -150,10 +154,14 @@ class Pool:
             self._waits.observe(time.monotonic() - began)
 
     async def _opened(self) -> Connection:
-        connection = await Connection.open(self._dsn, self.limits)
+        if self._watching is None and not self._closed:
+            self._watching = asyncio.create_task(every(ROUND, self._look), context=Context())
+        self._opening += 1
+        try:
+            connection = await Connection.open(self._dsn, self.limits)
+        finally:
+            self._opening -= 1
         self._busy[connection] = math.inf
-        if self._watching is None:
-            self._watching = asyncio.create_task(self._watch())
         return connection
 
     async def _attempt(self, statement: Statement) -> Rows:
@@ -178,16 +186,13 @@ class Pool:
             metrics.series(metrics.STATEMENT_SECONDS, self.name, name).observe(seconds)
             timings.add(self.name, name, seconds)
 
-    async def _watch(self) -> None:
+    def _look(self) -> None:
         """Leaves connections whose server no longer answers, not even with an error, and tells how many there are."""
-        while True:
-            now = time.monotonic()
-            for connection, latest in self._busy.items():
-                if latest < now:
-                    connection.abandon()
-            metrics.series(metrics.POOL_CONNECTIONS, self.name, "idle").set(len(self._idle))
-            metrics.series(metrics.POOL_CONNECTIONS, self.name, "busy").set(len(self._busy))
-            await asyncio.sleep(ROUND)
+        now = time.monotonic()
+        for connection in [connection for connection, latest in self._busy.items() if latest < now]:
+            connection.abandon()
+        metrics.series(metrics.POOL_CONNECTIONS, self.name, "idle").set(len(self._idle))
+        metrics.series(metrics.POOL_CONNECTIONS, self.name, "busy").set(len(self._busy))
 
     def _take(self, statement: Statement) -> Connection | None:
         """An idle connection: for what is repeated, one that knows it or else the one that knows least.
@@ -203,7 +208,7 @@ class Pool:
             if connection.knows(statement.text):
                 return self._idle.pop(place)
         taken = min(self._idle, key=lambda connection: connection.load)
-        if taken.sated and len(self._idle) + len(self._busy) < self.limits.size:
+        if taken.sated and len(self._idle) + len(self._busy) + self._opening < self.limits.size:
             return None
         self._idle.remove(taken)
         return taken

@@ -60,4 +60,4 @@ def _document(opening: bytes, records: Records, closing: bytes, included: Record
     """Puts the parts together by hand, since there may be a MiB of records."""
     also = b',"included":[%b]' % b",".join(included) if included else b""
     end = b"," + orjson.dumps(rest)[1:] if rest else b"}"
-    return b'{"data":%b%b%b%b%b' % (opening, b",".join(records), closing, also, end)
+    return b"".join((b'{"data":', opening, b",".join(records), closing, also, end))

@@ -39,8 +39,7 @@ class Renderer:
         row = ", ".join(["number", *(f"of_{name}" for name in fields), *(f"to_{name}" for name in pointers), "*rest"])
         attributes = {dasherize(name): _value(name, field) for name, field in fields.items()}
         known = {"dumps": orjson.dumps, "linkage": linkage}
-        known |= {f"as_{name}": field.display for name, field in fields.items()}
-        known |= {f"other_{name}": field._serialize for name, field in fields.items()}
+        known |= {f"as_{n}": f.display if type(f) in DISPLAYED else f._serialize for n, f in fields.items()}
         self._json = _json(resource, attributes, relationships, linked, row, known)
         self._flat = _flat(attributes, relationships if linked else (), row, known)
 
@@ -98,7 +97,7 @@ def _display(members: Mapping[str, str]) -> str:
 def _value(name: str, field: Attribute) -> str:
     if type(field) in VERBATIM:
         return f"of_{name}"
-    return f"as_{name}(of_{name})" if type(field) in DISPLAYED else f"other_{name}(of_{name}, {name!r}, None)"
+    return f"as_{name}(of_{name})" if type(field) in DISPLAYED else f"as_{name}(of_{name}, {name!r}, None)"
 
 
 def links(url: str, name: str) -> dict[str, str]:

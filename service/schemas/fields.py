@@ -159,13 +159,13 @@ class Timestamp(Attribute):
         self._zone = parent.time_zone
 
     def display(self, value: str | None) -> str | None:
-        if value is None or value[-1] in "yC" or value[4] != "-":  # infinity, BC, a year of five digits
+        if value is None or value[4] != "-" or value[-1] == "C":  # infinity, a year of five digits, BC
             return None
-        if value[-3:] != "+00" or self._zone is not UTC:
+        if self._zone is not UTC or value[-3:] != "+00":
             return self._localised(value)
-        if len(value) > 25:  # Three digits or more after the point.
-            return f"{value[:10]}T{value[11:23]}Z"
-        return f"{value[:10]}T{value[11:19]}.{(value[20:-3] + '000')[:3]}Z"
+        if len(value) == 22:  # Whole seconds.
+            return f"{value[:10]}T{value[11:19]}.000Z"
+        return f"{value[:10]}T{(value[11:-3] + '00')[:12]}Z"
 
     def _localised(self, value: str) -> str | None:
         try:

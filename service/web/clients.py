@@ -9,6 +9,7 @@ import asyncio
 from aiohttp import web
 
 from service import metrics
+from service.rounds import every
 
 ROUND = 1.0  # Seconds between two looks.
 
@@ -16,10 +17,15 @@ UnderWay = dict["asyncio.Task[None]", web.Request]  # By the tasks of their conn
 
 
 async def watch(under_way: UnderWay) -> None:
-    """Cancels what nobody waits for, again and again."""
-    while True:
+    """Cancels, again and again, what nobody has waited for since the last look."""
+    left: set[asyncio.Task[None]] = set()
+
+    def look() -> None:
+        gone = {task for task, request in under_way.items() if request.transport is None}
+        for task in left & gone:
+            task.cancel()
+        left.clear()
+        left.update(gone)
         metrics.REQUESTS_IN_FLIGHT.set(len(under_way))
-        for task, request in list(under_way.items()):
-            if request.transport is None:
-                task.cancel()
-        await asyncio.sleep(ROUND)
+
+    await every(ROUND, look)

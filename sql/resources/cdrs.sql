@@ -41,6 +41,8 @@ SELECT cdr.id,
        {rec} AS rec,
        cdr.customer_acc_id AS account_id
   FROM {calls} AS cdr
- WHERE (cdr.customer_id = %(customer_id)s) {narrowed}
-   AND cdr.is_last_cdr
-   AND (%(account_ids)s::bigint[] IS NULL OR cdr.customer_acc_id = ANY(%(account_ids)s::bigint[]))
+ WHERE (
+         cdr.customer_id = %(customer_id)s
+         AND cdr.is_last_cdr
+         AND (%(account_ids)s::bigint[] IS NULL OR cdr.customer_acc_id = ANY(%(account_ids)s::bigint[]))
+       ) {narrowed}

@@ -31,5 +31,7 @@ SELECT cdr.id,
        {rec} AS rec,
        cdr.vendor_acc_id AS account_id
   FROM {calls} AS cdr
- WHERE (cdr.vendor_id = %(customer_id)s) {narrowed}
-   AND (%(account_ids)s::bigint[] IS NULL OR cdr.vendor_acc_id = ANY(%(account_ids)s::bigint[]))
+ WHERE (
+         cdr.vendor_id = %(customer_id)s
+         AND (%(account_ids)s::bigint[] IS NULL OR cdr.vendor_acc_id = ANY(%(account_ids)s::bigint[]))
+       ) {narrowed}

@@ -81,6 +81,18 @@ async def test_what_takes_too_long_is_given_up(connect: Connect, known: dict[str
         assert program.logged("request")["status"] == 499
 
 
+async def test_what_nobody_waits_for_is_ended_before_the_end(
+    connect: Connect, known: dict[str, str], data: Data
+) -> None:
+    with serving(**known) as program, data.locked():
+        gone = await connect(program.url)
+        await gone.send(LIST, Authorization=token())
+        await data.blocked()
+        gone.writer.close()
+        assert await asyncio.to_thread(program.end, signal.SIGTERM) == 0
+        assert program.logged("request")["status"] == 499
+
+
 async def test_connections_that_wait_to_be_accepted_are_served_before_the_end(
     connect: Connect, known: dict[str, str]
 ) -> None:

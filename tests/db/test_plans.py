@@ -95,7 +95,7 @@ def test_time_bounds_touch_only_their_days(
 
 
 @LEGS
-@CALLERS
+@pytest.mark.parametrize("account_ids", [None, (7,)], ids=["all accounts", "one account"])
 def test_a_look_up_uses_the_index_of_the_id_even_without_statistics(
     data: Data, cdrs: str, owner: str, account_ids: Any
 ) -> None:
@@ -105,8 +105,8 @@ def test_a_look_up_uses_the_index_of_the_id_even_without_statistics(
         " WITH (autovacuum_enabled = off)"
     )
     data.execute(
-        "INSERT INTO cdr.cdr (id, time_start, customer_id, vendor_id, is_last_cdr)"
-        " SELECT n, '2020-01-01', 7, 7, true FROM generate_series(1, 20000) AS n"
+        "INSERT INTO cdr.cdr (id, time_start, customer_id, vendor_id, customer_acc_id, vendor_acc_id, is_last_cdr)"
+        " SELECT n, '2020-01-01', 7, 7, 7, 7, true FROM generate_series(1, 20000) AS n"
     )
     resource, caller = RESOURCES[cdrs], Caller(7, account_ids, False)
     [(oid,)] = data.execute("SELECT 'cdr.new'::regclass::oid")

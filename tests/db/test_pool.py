@@ -1,6 +1,8 @@
 """The pool against a real server that is slow, busy, restarted, or kills its connections."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -87,6 +89,31 @@ async def test_a_cancelled_request_frees_its_place(pool: Pool) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert await pool.fetch("SELECT 1") == [(1,)]
+
+
+async def test_a_backend_that_no_longer_answers_is_left(empty_database: str) -> None:
+    pool = Pool("test", empty_database, Limits(1, 0.2, 5, 0.2))
+    ((pid,),) = await pool.fetch("SELECT pg_backend_pid()")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert await refused(pool, "SELECT 1") == 503
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    ((other,),) = await pool.fetch("SELECT pg_backend_pid()")
+    assert other != pid
+    await pool.close()
+
+
+async def test_there_are_never_more_connections_than_it_may_have(
+    empty_database: str, postgres: Databases, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.db.connection.REMEMBERED", 2)
+    pool = Pool("test", empty_database, Limits(4, 5, 5, 30))
+    for n in range(20):
+        texts = [f"SELECT {n}, {k}, pg_sleep(0.01)" for k in range(4)]
+        await asyncio.gather(*(pool.fetch(text, repeated=True) for text in texts[: n % 4 + 1]))
+        assert len(postgres.execute(name, SESSIONS + " AND state IS NOT NULL", (name,))) <= 4
+    await pool.close()
 
 
 async def test_closing_leaves_no_connection(empty_database: str, postgres: Databases, name: str) -> None:

@@ -29,7 +29,10 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     finally:
         del under_way[task]
-    _note(request, response.status, response.content_length or response.body_length)
+    if request.transport is None:
+        _note(request, GONE, 0)
+    else:
+        _note(request, response.status, response.content_length or response.body_length)
     return response
 
 

@@ -1,5 +1,7 @@
 """Lets few requests work at once, by turns of their customers, and sends away what would wait too long."""
 
+import asyncio
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -21,6 +23,8 @@ async def overload(request: web.Request, handler: Handler) -> web.StreamResponse
         metrics.REQUESTS_REFUSED.labels(full.reason).inc()
         raise busy("Too many requests are waiting.") from full
     try:
+        if request.transport is None:  # The client has gone away while it waited.
+            raise asyncio.CancelledError
         return await handler(request)
     finally:
         leave()
