@@ -114,20 +114,20 @@ async def test_the_database_quotes_values_in_its_errors_and_the_log_does_not(kno
     assert (failed["customer"], failed["level"]) == (7, "error")
 
 
-FAILING = f"""
+FAILING = """
 import asyncio, logging, sys, structlog
 from service import logs
 logs.configure("debug", sys.argv[1])
 
 def fail(number):
-    secret = "{WORD}" + number
+    secret = sys.argv[3] + number
     raise ValueError(secret)
 
 def chain():
     try:
-        fail("{NUMBER}")
+        fail(sys.argv[2])
     except ValueError as error:
-        raise LookupError("{NUMBER}") from error
+        raise LookupError(sys.argv[2]) from error
 
 try:
     chain()
@@ -145,7 +145,9 @@ asyncio.run(forget())
 
 @pytest.mark.parametrize("format_", ["json", "console"])
 def test_a_traceback_says_where_but_not_with_what(format_: str) -> None:
-    ended = subprocess.run([sys.executable, "-c", FAILING, format_], capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", FAILING, format_, NUMBER, WORD], capture_output=True, text=True, check=True
+    )
     for event in ("one", "two", "three", "Task exception was never retrieved"):
         assert event in ended.stderr
     assert ended.stderr.count("builtins.ValueError") == ended.stderr.count("builtins.LookupError") == 4
