@@ -1,9 +1,21 @@
 """What becomes of a request whose client has gone away."""
 
+import asyncio
+
+import pytest
+
+from service import metrics
+from service.web import clients, keys
 from tests.conftest import Connect, Data, Serve
+from tests.load import until
 
 LIST = "/api/rest/customer/v1/incoming-cdrs"
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'cdr-api' AND datname = current_database()"
+
+
+def looked_up() -> float | None:
+    """How many unknown calls have been looked for."""
+    return metrics.REGISTRY.get_sample_value("cdr_api_directory_lookups_total", {"outcome": "missing"})
 
 
 async def test_what_is_soon_done_is_done_and_its_connection_kept(serve: Serve, data: Data, connect: Connect) -> None:
@@ -29,3 +41,26 @@ async def test_a_statement_that_nobody_waits_for_is_ended(serve: Serve, data: Da
         client.writer.close()
         await data.blocked(0)
         assert (await api.get("accounts", 7)).status == 200
+
+
+async def test_who_goes_away_in_the_queue_is_worked_for_no_more(
+    serve: Serve, data: Data, connect: Connect, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No look at the clients comes in time here, so the turn comes to somebody who has gone."""
+    monkeypatch.setattr(clients, "ROUND", 600)
+    data.customer(7)
+    api = await serve(data.dsn, OVERLOAD__CONCURRENCY="1")
+    app = api.client.app
+    under_way, before = app[keys.UNDER_WAY], looked_up()
+    with data.locked():
+        first = asyncio.create_task(api.get("incoming-cdrs", 7))
+        await data.blocked(1)
+        client = await connect(str(api.client.make_url("/")))
+        await client.send(f"{LIST}/1", Authorization=api.tokens.issue(7))
+        await until(lambda: app[keys.TURNS].waiting == 1)
+        client.writer.close()
+        await until(lambda: any(request.transport is None for request in under_way.values()))
+    assert (await first).status == 200
+    await until(lambda: not under_way)
+    assert "status=499" in capsys.readouterr().out
+    assert looked_up() == before
