@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from service.jsonapi.tabular import CSV
 from service.web.encodings import takes_gzip
 from tests.conftest import Answer, Api, Data, Serve
+from tests.load import until
 
 CDRS = pytest.mark.parametrize("cdrs", ["incoming-cdrs", "cdrs"])
 EVERYTHING = "filter[time_start_gteq]=2026-03-01&filter[time_start_lt]=2026-03-12"
@@ -330,12 +331,6 @@ HELD = (
     "SELECT pid FROM pg_stat_activity"
     " WHERE datname = current_database() AND application_name = 'cdr-api' AND xact_start IS NOT NULL"
 )
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 # What happens, happens in PostgreSQL.
-            await asyncio.sleep(0.02)
 
 
 async def test_a_slow_reader_gets_every_row_from_one_moment(serve: Serve, many: Data) -> None:

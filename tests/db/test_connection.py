@@ -1,7 +1,7 @@
 """One connection against a real server: what it prepares, what it does when a client leaves, where it connects."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -11,6 +11,7 @@ from service.db.compose import Statement
 from service.db.connection import Connection, Limits, hosts
 from service.db.pool import Pool
 from tests.conftest import Databases
+from tests.load import until
 
 LIMITS = Limits(2, 5, 5, 30, prepared=3)
 PREPARED = Statement("SELECT count(*) FROM pg_prepared_statements")
@@ -28,12 +29,6 @@ async def connection(empty_database: str) -> AsyncIterator[Connection]:
     opened.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 # The server tells nobody.
-            await asyncio.sleep(0)
-
-
 async def test_the_second_use_is_prepared_and_answers_the_same(connection: Connection) -> None:
     expected = [(2, [1, 2], "a%b")]
     for prepared in (0, 1, 1):
@@ -49,11 +44,12 @@ async def test_no_more_than_the_limit_are_prepared(connection: Connection) -> No
     assert await connection.fetch(PREPARED) == [(3,)]
 
 
+@pytest.mark.parametrize("prepared", [3, 0])
 async def test_a_connection_that_remembers_too_much_is_replaced(
-    empty_database: str, monkeypatch: pytest.MonkeyPatch
+    empty_database: str, monkeypatch: pytest.MonkeyPatch, prepared: int
 ) -> None:
     monkeypatch.setattr("service.db.connection.REMEMBERED", 6)
-    pool = Pool("test", empty_database, replace(LIMITS, size=1))
+    pool = Pool("test", empty_database, replace(LIMITS, size=1, prepared=prepared))
     backends = []
     for number in range(24):
         await pool.fetch(f"SELECT {number}, %(n)s::int", {"n": 1}, repeated=True)

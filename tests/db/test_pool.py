@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from service.db.embedded import Server
 from service.db.pool import Limits, Pool
 from service.errors import Refused
 from tests.conftest import Databases
+from tests.load import until
 
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'cdr-api' AND datname = %s"
 
@@ -32,12 +33,6 @@ async def refused(pool: Pool, statement: str) -> int:
     with pytest.raises(Refused) as error:
         await pool.fetch(statement)
     return error.value.problems[0].status
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 # The server tells nobody.
-            await asyncio.sleep(0)
 
 
 async def test_nothing_can_be_written(pool: Pool) -> None:
@@ -67,15 +62,15 @@ async def test_who_waits_too_long_for_a_connection_is_sent_away(pool: Pool) -> N
 async def test_connections_that_died_idle_are_replaced_unnoticed(pool: Pool, postgres: Databases, name: str) -> None:
     await asyncio.gather(*(pool.fetch("SELECT pg_sleep(0.05)") for _ in range(2)))
     postgres.execute(name, f"SELECT pg_terminate_backend(pid) FROM ({SESSIONS}) AS s", (name,))
-    await eventually(lambda: not postgres.execute(name, SESSIONS, (name,)))
+    await until(lambda: not postgres.execute(name, SESSIONS, (name,)))
     assert await asyncio.gather(*(pool.fetch("SELECT 1") for _ in range(4))) == [[(1,)]] * 4
 
 
 async def test_a_connection_killed_at_work_is_unavailable(pool: Pool, postgres: Databases, name: str) -> None:
     at_work = asyncio.create_task(refused(pool, "SELECT pg_sleep(60)"))
-    await eventually(lambda: bool(postgres.execute(name, SESSIONS, (name,))))
+    await until(lambda: bool(postgres.execute(name, SESSIONS, (name,))))
     working = SESSIONS + " AND state = 'active'"
-    await eventually(lambda: bool(postgres.execute(name, working, (name,))))
+    await until(lambda: bool(postgres.execute(name, working, (name,))))
     postgres.execute(name, f"SELECT pg_terminate_backend(pid) FROM ({working}) AS s", (name,))
     assert await at_work == 503
     assert await pool.fetch("SELECT 1") == [(1,)]
@@ -120,7 +115,7 @@ async def test_closing_leaves_no_connection(empty_database: str, postgres: Datab
     pool = Pool("test", empty_database, Limits(2, 2, 1, 1))
     await pool.fetch("SELECT 1")
     await pool.close()
-    await eventually(lambda: not postgres.execute(name, SESSIONS, (name,)))
+    await until(lambda: not postgres.execute(name, SESSIONS, (name,)))
 
 
 async def test_a_stopped_server_is_unavailable_at_once(tmp_path: Path) -> None:

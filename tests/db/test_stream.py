@@ -1,7 +1,6 @@
 """Reading a whole list through a cursor in the server: how it is planned, and what is left when its reader goes."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC
 
@@ -14,6 +13,7 @@ from service.db.stream import BATCH, FIRST, Stream, TooManyRows
 from service.schemas.resource import configured
 from service.selection import Caller, Sort
 from tests.conftest import Data
+from tests.load import until
 
 RESOURCE = configured(UTC, {})["incoming-cdrs"]
 NEWEST_FIRST = (Sort("time_start", True), Sort("id", True))
@@ -48,10 +48,7 @@ async def test_a_reader_that_goes_frees_even_a_backend_that_has_much_to_do(data:
 
 
 async def _until(data: Data, busy: int) -> None:
-    deadline = time.monotonic() + 20
-    while data.execute(BUSY) != [(busy,)]:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
+    await until(lambda: data.execute(BUSY) == [(busy,)])
 
 
 async def test_an_export_is_of_one_moment(data: Data, pool: Pool) -> None:
