@@ -13,7 +13,7 @@ from benchmarks import report
 from benchmarks.databases import OPTIONS, Databases, Size
 from benchmarks.measures import Bench, Plan, rounds
 from benchmarks.programs import DidNotStart
-from service.db.embedded import EmbeddedUnavailable
+from service.demo.postgres import EmbeddedPostgresError
 
 FULL_130 = Size(130, 18_000, 40_000)  # Three million calls.
 QUICK_130 = Size(130, 2_000)
@@ -84,5 +84,5 @@ def _say(text: str) -> None:
 if __name__ == "__main__":
     try:
         raise SystemExit(main())
-    except (EmbeddedUnavailable, DidNotStart) as problem:
+    except (EmbeddedPostgresError, DidNotStart) as problem:
         raise SystemExit(str(problem)) from problem

@@ -20,9 +20,9 @@ from urllib.request import Request, urlopen
 
 import psycopg2
 
-from service.auth.tokens import Dynamic, Tokens
+from service.auth.tokens import DynamicClaims, TokenService
 from service.db import schema
-from service.db.embedded import Server
+from service.demo.postgres import Server
 from service.files import SQL
 
 DAYS, CUSTOMER, SMALL = 10, 7, 10_000
@@ -108,7 +108,7 @@ def serving(dsn: str) -> Iterator[tuple[str, int]]:
 
 
 def get(url: str) -> Any:
-    token = Tokens([SECRET], None).issue(Dynamic(CUSTOMER))
+    token = TokenService([SECRET], None).issue(DynamicClaims(CUSTOMER))
     return urlopen(Request(url, headers={"Authorization": token, "Accept": "*/*"}), timeout=600)
 
 

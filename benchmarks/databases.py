@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import psycopg2
 
 from service.db import schema
-from service.db.embedded import Server
+from service.demo.postgres import Server
 from service.files import SQL
 
 CALLS = (Path(__file__).parent / "calls.sql").read_text(encoding="utf-8")

@@ -104,9 +104,9 @@ class Bench:
 
     def _render(self) -> Measures:
         made = rendering.records()
-        assert rendering.compiled(made)() == rendering.dumped(made)()
+        assert rendering.get_renderer(made)() == rendering.dumped(made)()
         return {
-            "render compiled": lambda: rendering.seconds(rendering.compiled(made), 20),
+            "render compiled": lambda: rendering.seconds(rendering.get_renderer(made), 20),
             "render dumped": lambda: rendering.seconds(rendering.dumped(made), 3),
         }
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import IO, Self
 
 from benchmarks.databases import CUSTOMER, private_memory
-from service.auth.tokens import Dynamic, Tokens
+from service.auth.tokens import DynamicClaims, TokenService
 from service.files import DEFAULT_SETTINGS
 from service.schemas.base import PREFIX
 from service.settings import PREFIX as VARIABLE
 
 SECRET = "bench-secret-" + "0" * 32
-TOKEN = Tokens([SECRET], 86400).issue(Dynamic(CUSTOMER))
+TOKEN = TokenService([SECRET], 86400).issue(DynamicClaims(CUSTOMER))
 LISTS = f"{PREFIX}/incoming-cdrs"
 CONNECTIONS = "8"  # That a peer may open in each process.
 LONGEST_START = 120.0  # Seconds.

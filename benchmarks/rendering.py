@@ -29,8 +29,8 @@ def records(count: int = RECORDS) -> list[dict[str, Any]]:
     return [{name: CELLS[type(field)](number) for name, field in fields.items()} for number in range(count)]
 
 
-def compiled(made: list[dict[str, Any]]) -> Callable[[], bytes]:
-    renderer = render.compiled(INCOMING)
+def get_renderer(made: list[dict[str, Any]]) -> Callable[[], bytes]:
+    renderer = render.get_renderer(INCOMING)
     rows = [tuple(record[column] for column in renderer.columns) for record in made]
     return lambda: b'{"data":[%b]}' % b",".join(renderer.records(rows, "http://127.0.0.1"))
 

@@ -17,7 +17,7 @@ JSON_API = "application/vnd.api+json"
 TIMEOUT = 60  # Seconds.
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """The service's own words for why it did not answer."""
 
 
@@ -53,5 +53,5 @@ class Client:
         except HTTPError as error:
             with error:
                 problems = json.load(error)["errors"]
-            raise Refused("; ".join(problem["detail"] for problem in problems)) from error
+            raise ApiError("; ".join(problem["detail"] for problem in problems)) from error
         return response

@@ -9,10 +9,14 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from service import demo, export, logs, server, settings, telemetry
-from service.auth.tokens import Dynamic, Subject, Tokens
+from service import settings, telemetry
+from service.auth.tokens import DynamicClaims, Subject, TokenService
+from service.commands import export
 from service.db import pool, schema
+from service.demo import demo
 from service.files import SQL
+from service.observability import logs
+from service.process import server
 from service.recordings import stores
 from service.schemas.resource import SCHEMAS
 from service.settings import Settings, SettingsError
@@ -31,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
         command(loaded, arguments)
     except SettingsError as error:
         return _complain(error.problems, 2)
-    except (schema.SchemaError, server.CannotListen, demo.Unavailable, export.ExportFailed) as error:
+    except (schema.SchemaError, server.ListenError, demo.Unavailable, export.ExportError) as error:
         return _complain([str(error)], 1)
     except KeyboardInterrupt:
         return 130
@@ -40,10 +44,10 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _serve(loaded: Settings, arguments: argparse.Namespace) -> None:
     _require_served(loaded)
-    server.run(loaded, again=partial(_again, arguments.config))
+    server.run(loaded, reload_settings=partial(_reload, arguments.config))
 
 
-def _again(config: str | None) -> Settings:
+def _reload(config: str | None) -> Settings:
     """The settings as they are now, for workers that replace others."""
     loaded = settings.load(config, os.environ)
     _require_served(loaded)
@@ -66,7 +70,7 @@ def _config(loaded: Settings, _: argparse.Namespace) -> None:
 
 def _token(loaded: Settings, arguments: argparse.Namespace) -> None:
     _require(loaded, "auth.secrets")
-    print(Tokens(loaded.auth.secrets, loaded.auth.token_lifetime).issue(_subject(arguments)))
+    print(TokenService(loaded.auth.secrets, loaded.auth.token_lifetime).issue(_subject(arguments)))
 
 
 def _export(loaded: Settings, arguments: argparse.Namespace) -> None:
@@ -74,14 +78,14 @@ def _export(loaded: Settings, arguments: argparse.Namespace) -> None:
     format_ = arguments.format or arguments.output.suffix.removeprefix(".")
     if format_ not in export.FORMATS:
         raise SettingsError([f"--format: must be one of {', '.join(export.FORMATS)}, or the suffix of --output"])
-    wanted = export.Wanted(arguments.type, arguments.query, _subject(arguments), format_, arguments.output)
-    export.run(loaded, wanted)
+    job = export.ExportJob(arguments.type, arguments.query, _subject(arguments), format_, arguments.output)
+    export.run(loaded, job)
 
 
 def _subject(arguments: argparse.Namespace) -> Subject:
     if arguments.api_access is not None:
         return int(arguments.api_access)
-    return Dynamic(arguments.customer_id, arguments.profile_id, tuple(arguments.account_id))
+    return DynamicClaims(arguments.customer_id, arguments.profile_id, tuple(arguments.account_id))
 
 
 def _apply(loaded: Settings, _: argparse.Namespace) -> None:

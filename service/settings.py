@@ -19,7 +19,7 @@ from service.files import DEFAULT_SETTINGS
 
 PREFIX = "CDR_API_"
 CONFIG = "CDR_API_CONFIG"
-SHORTEST_SECRET = 32  # Bytes, as many as the HMAC's hash gives.
+MIN_SECRET_LENGTH = 32  # Bytes, as many as the HMAC's hash gives.
 MASKED = "********"
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Endpoint(types.String):
         return text
 
 
-class Optional(types.Integer):
+class OptionalInteger(types.Integer):
     """A whole number; empty text stands for none."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -114,7 +114,9 @@ class Listen:
 class Admin:
     host: str = _setting(types.String(validate=validate.Length(1)))
     port: int | None = _setting(
-        Optional(strict=True, allow_none=True, validate=lambda value: value is None or validate.Range(0, 65535)(value))
+        OptionalInteger(
+            strict=True, allow_none=True, validate=lambda value: value is None or validate.Range(0, 65535)(value)
+        )
     )
 
 
@@ -163,7 +165,7 @@ class Databases:
 class Auth:
     secrets: list[str] = _list(types.String())
     token_lifetime: int | None = _setting(
-        Optional(strict=True, allow_none=True, validate=lambda value: value is None or validate.Range(1)(value))
+        OptionalInteger(strict=True, allow_none=True, validate=lambda value: value is None or validate.Range(1)(value))
     )
     cache_seconds: float = _seconds(least=0)
 
@@ -262,8 +264,8 @@ def load(path: str | None, environment: Mapping[str, str]) -> Settings:
 def require(settings: Settings, *keys: str) -> None:
     """Refuses what a command cannot do without: given DSNs, and secrets that are long enough. Raises SettingsError."""
     problems = [f"{key}: is required" for key in keys if not _value(settings, key)]
-    if "auth.secrets" in keys and any(len(secret.encode()) < SHORTEST_SECRET for secret in settings.auth.secrets):
-        problems.append(f"auth.secrets: each secret needs at least {SHORTEST_SECRET} bytes")
+    if "auth.secrets" in keys and any(len(secret.encode()) < MIN_SECRET_LENGTH for secret in settings.auth.secrets):
+        problems.append(f"auth.secrets: each secret needs at least {MIN_SECRET_LENGTH} bytes")
     if problems:
         raise SettingsError(problems)
 

@@ -18,11 +18,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from service import settings
-from service.app import create
-from service.auth.tokens import Dynamic, Tokens
+from service.auth.tokens import DynamicClaims, TokenService
 from service.db import schema
-from service.db.embedded import Server
+from service.demo.postgres import Server
 from service.files import SQL
+from service.web.app import create
 from tests import load
 from tests.load import Connection
 from tests.storage import Storage, storage
@@ -210,9 +210,9 @@ class Api:
     def __init__(self, client: TestClient[Any, Any], loaded: settings.Settings) -> None:
         self.client = client
         self.settings = loaded
-        self.tokens = Tokens(loaded.auth.secrets, loaded.auth.token_lifetime)
+        self.tokens = TokenService(loaded.auth.secrets, loaded.auth.token_lifetime)
 
-    async def get(self, path: str, caller: int | Dynamic | None = None, **options: Any) -> "Answer":
+    async def get(self, path: str, caller: int | DynamicClaims | None = None, **options: Any) -> "Answer":
         """GET, or another `method`, below the base path as an access row or by a dynamic token."""
         headers = {"Accept": "application/vnd.api+json", "Host": "example.org", **options.pop("headers", {})}
         if caller is not None:

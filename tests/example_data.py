@@ -45,7 +45,7 @@ CALLS: dict[str, Any] = {
     "lega_user_agent": "Asterisk PBX 20.5.0",
     "legb_user_agent": "Kamailio 5.8",
 }
-ANSWERED: dict[str, Any] = {
+RESPONSE_STARTED: dict[str, Any] = {
     "time_start": datetime(2026, 3, 2, 8, 15, 30, 120000, UTC),
     "time_connect": datetime(2026, 3, 2, 8, 15, 41, 802000, UTC),
     "time_end": datetime(2026, 3, 2, 8, 16, 53, 310000, UTC),
@@ -90,6 +90,6 @@ def fill(postgres: Databases, prepared: str) -> Data:
     data.customer(CUSTOMER, may_listen=True)
     data.account(101, CUSTOMER, ACCOUNTS[101], name="Main", balance="12.50", min_balance=-10, max_balance=1000)
     data.account(102, CUSTOMER, ACCOUNTS[102], name="Termination", balance="-3.1", origination_capacity=30)
-    data.call(902, **CALLS, **ANSWERED)
+    data.call(902, **CALLS, **RESPONSE_STARTED)
     data.call(901, **CALLS, **BUSY)
     return data

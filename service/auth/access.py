@@ -3,15 +3,15 @@
 from functools import partial
 from typing import Protocol
 
-from service.auth.tokens import Dynamic, Subject
+from service.auth.tokens import DynamicClaims, Subject
+from service.concurrency.cache import TTLCache
 from service.errors import unauthorized
-from service.memory import Memory
-from service.selection import Caller
+from service.query import Caller
 
-MOST_KEPT = 10_000
+MAX_ENTRIES = 10_000
 
 
-class Source(Protocol):
+class AccessRepository(Protocol):
     """Where access rows, customers and profiles are read."""
 
     async def access(self, api_access_id: int) -> Caller | None: ...
@@ -22,14 +22,14 @@ class Source(Protocol):
 class Access:
     """Finds callers; what it knows of access rows, customers and profiles is at most `seconds` old."""
 
-    def __init__(self, source: Source, seconds: float) -> None:
+    def __init__(self, source: AccessRepository, seconds: float) -> None:
         self._source = source
-        self.rows: Memory[int, Caller | None] = Memory("caller", seconds, MOST_KEPT)
-        self.profiles: Memory[tuple[int, int], bool | None] = Memory("caller", seconds, MOST_KEPT)
+        self.rows: TTLCache[int, Caller | None] = TTLCache("caller", seconds, MAX_ENTRIES)
+        self.profiles: TTLCache[tuple[int, int], bool | None] = TTLCache("caller", seconds, MAX_ENTRIES)
 
     async def caller(self, subject: Subject) -> Caller:
-        """Who asks. Raises Refused (401) when the access row, the customer or the profile is gone."""
-        if not isinstance(subject, Dynamic):
+        """Who asks. Raises ApiError (401) when the access row, the customer or the profile is gone."""
+        if not isinstance(subject, DynamicClaims):
             found = await self.rows.get(subject, partial(self._source.access, subject))
             if found is None:
                 raise unauthorized()

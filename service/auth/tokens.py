@@ -9,18 +9,18 @@ from typing import Any
 
 from jose import jwt
 
-from service import metrics
 from service.errors import unauthorized
+from service.observability import metrics
 
 ALGORITHM = "HS256"
 AUDIENCE = "customer-v1"
 DYNAMIC = "D"
-MOST_KNOWN = 4096
+MAX_TOKENS = 4096
 OWN_CHECKS = {f"verify_{claim}": False for claim in ("aud", "exp", "nbf", "iat", "iss", "sub", "jti", "at_hash")}
 
 
 @dataclass(frozen=True, slots=True)
-class Dynamic:
+class DynamicClaims:
     """The `cfg` of a token that carries its own access instead of pointing to a row; keys in the reference's order."""
 
     customer_id: int
@@ -31,11 +31,11 @@ class Dynamic:
     provision_gateway_id: int | None = None
 
 
-Subject = int | Dynamic
+Subject = int | DynamicClaims
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedToken:
     """What a token of ours says: its subject, and from when until before when it may be used, in seconds since 1970."""
 
     subject: Subject
@@ -43,45 +43,45 @@ class Verified:
     end: float
 
 
-class Tokens:
+class TokenService:
     """Signs with the first secret and verifies with all. `lifetime` is in seconds; None makes tokens without end.
 
-    Tokens that were verified are remembered, but their times are compared with the clock at every use.
+    TokenService that were verified are remembered, but their times are compared with the clock at every use.
     """
 
     def __init__(self, secrets: Sequence[str], lifetime: int | None) -> None:
         self._secrets = tuple(secrets)
-        self._known = lru_cache(MOST_KNOWN)(self._verified)
+        self._known = lru_cache(MAX_TOKENS)(self._verified)
         self.lifetime = lifetime
         self.hits = self.misses = 0  # Bad tokens are missed each time, for they are never remembered.
 
     def read(self, token: str) -> Subject:
-        """Whom a token stands for: the id of an access row, or a dynamic one's own words. Raises Refused (401)."""
+        """Whom a token stands for: the id of an access row, or a dynamic one's own words. Raises ApiError (401)."""
         misses = self.misses
         known = self._known(token)
         if self.misses == misses:
             self.hits += 1
-            metrics.asked("token", hit=True)
+            metrics.count_cache_request("token", hit=True)
         _require(known.start <= time.time() < known.end)
         return known.subject
 
     def issue(self, subject: Subject) -> str:
         """A new token, with an end where there is a lifetime."""
         claims: dict[str, Any] = {"aud": [AUDIENCE], "sub": subject}
-        if isinstance(subject, Dynamic):
-            claims |= {"sub": DYNAMIC, "cfg": {name: getattr(subject, name) for name in Dynamic.__slots__}}
+        if isinstance(subject, DynamicClaims):
+            claims |= {"sub": DYNAMIC, "cfg": {name: getattr(subject, name) for name in DynamicClaims.__slots__}}
         if self.lifetime is not None:
             claims["exp"] = int(time.time()) + self.lifetime
         return str(jwt.encode(claims, self._secrets[0], algorithm=ALGORITHM))
 
-    def _verified(self, token: str) -> Verified:
+    def _verified(self, token: str) -> VerifiedToken:
         self.misses += 1
-        metrics.asked("token", hit=False)
+        metrics.count_cache_request("token", hit=False)
         claims = self._claims(token)
         _require(AUDIENCE in _audiences(claims.get("aud")))
         start = _seconds(claims["nbf"]) if "nbf" in claims else -inf
         end = _seconds(claims["exp"]) if "exp" in claims else inf
-        return Verified(_subject(claims), start, end)
+        return VerifiedToken(_subject(claims), start, end)
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         for secret in self._secrets:
@@ -102,12 +102,12 @@ def _subject(claims: Mapping[str, Any]) -> Subject:
     return int(subject)  # type: ignore[arg-type] # just made sure of
 
 
-def _dynamic(words: Any) -> Dynamic:
+def _dynamic(words: Any) -> DynamicClaims:
     """What `cfg` says; unknown keys and values of a wrong type are refused, the legacy key is dropped (4.3, D6)."""
     _require(isinstance(words, dict))
     known = {name: value for name, value in words.items() if name != "allow_listen_recording"}
-    _require(known.keys() <= set(Dynamic.__slots__))
-    dynamic = Dynamic(**{"customer_id": None, **known})
+    _require(known.keys() <= set(DynamicClaims.__slots__))
+    dynamic = DynamicClaims(**{"customer_id": None, **known})
     _require(_is_integer(dynamic.customer_id) and _is_integer(dynamic.customer_portal_access_profile_id))
     _require(dynamic.provision_gateway_id is None or _is_integer(dynamic.provision_gateway_id))
     for numbers in (dynamic.account_ids, dynamic.allow_outgoing_numberlists_ids):

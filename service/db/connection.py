@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2.errors import FeatureNotSupported, InvalidSqlStatementName
 from psycopg2.extensions import UNICODE, make_dsn, parse_dsn
 
-from service.db.compose import Statement
+from service.db.select import Statement
 from service.errors import timed_out
 
 Rows = list[tuple[Any, ...]]
@@ -26,7 +26,7 @@ SESSION = {
     "plan_cache_mode": "force_generic_plan",  # What is prepared asks one partition, where all plans are alike.
     "client_connection_check_interval": "1000",  # Milliseconds after which a statement ends whose client has left.
 }
-REMEMBERED = 390  # Tables and plans, of some 90 KiB each, after which a backend has had its time.
+MAX_CACHED_RELATIONS = 390  # Tables and plans, of some 90 KiB each, after which a backend has had its time.
 PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
@@ -58,7 +58,7 @@ class Connection:
         self._cursor = cursor
         self._limits = limits
         self._settings = _set_local(limits) if limits.pooled else ""
-        self._most = max(REMEMBERED, 2 * limits.prepared)
+        self._most = max(MAX_CACHED_RELATIONS, 2 * limits.prepared)
         self._abandoned = False
         self._known: set[str] = set()  # Repeated texts that have been run,
         self._prepared: dict[str, str] = {}  # and what is run instead where they are prepared.
@@ -96,24 +96,24 @@ class Connection:
         return bool(self._cursor.connection.closed)
 
     @property
-    def load(self) -> int:
+    def cached_plans(self) -> int:
         """How many tables of repeated statements its backend remembers, and plans."""
         return len(self._known) + len(self._prepared)
 
     @property
-    def sated(self) -> bool:
+    def at_capacity(self) -> bool:
         """Whether its backend remembers as much as it may."""
-        return self.load >= self._most
+        return self.cached_plans >= self._most
 
     @property
-    def worn(self) -> bool:
+    def expired(self) -> bool:
         """Whether its backend remembers so much that it had better be replaced.
 
         A backend never forgets a table that it has planned: with 3,650 partitions that would come to hundreds of MiB.
         """
-        return self.load > self._most
+        return self.cached_plans > self._most
 
-    def knows(self, text: str) -> bool:
+    def has_seen(self, text: str) -> bool:
         """Whether its backend has met the statement, and so its table, before."""
         return text in self._known
 
@@ -121,13 +121,13 @@ class Connection:
         """Closes it; a statement under way ends soon after, as its client has left."""
         self._cursor.connection.close()
 
-    def abandon(self) -> None:
+    def abort(self) -> None:
         """Closes it because the server no longer answers; the statement under way ends with a TimeoutError."""
         self._abandoned = True
         self.close()
 
     async def fetch(self, statement: Statement) -> Rows:
-        """All rows. Raises Refused (504), psycopg2.Error, and TimeoutError where it has been abandoned."""
+        """All rows. Raises ApiError (504), psycopg2.Error, and TimeoutError where it has been abandoned."""
         if statement.repeated and not self._limits.pooled:
             try:
                 return await self._run(self._executable(statement.text), statement)
@@ -156,7 +156,7 @@ class Connection:
         """The text itself at its first use, PREPARE and EXECUTE at the second, then EXECUTE alone."""
         if text in self._prepared:
             return self._prepared[text]
-        if text not in self._known or self.sated or len(self._prepared) >= self._limits.prepared:
+        if text not in self._known or self.at_capacity or len(self._prepared) >= self._limits.prepared:
             self._known.add(text)
             return text
         name, (body, arguments) = f"cdr_api_{len(self._prepared)}", numbered(text)

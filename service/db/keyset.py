@@ -7,18 +7,18 @@ backwards is the order with every direction turned round.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from service.selection import Place, Sort
+from service.query import KeysetPosition, Sort
 
 # The only columns of cdr.cdr that PostgreSQL keeps from being NULL (contract 16.1).
 NEVER_NULL = frozenset({"id", "time_start"})
 
 
-def turned(sorts: Sequence[Sort]) -> tuple[Sort, ...]:
+def reverse_order(sorts: Sequence[Sort]) -> tuple[Sort, ...]:
     """The same order backwards."""
     return tuple(replace(sort, descending=not sort.descending) for sort in sorts)
 
 
-def after(sorts: Sequence[Sort], place: Place, name: str) -> tuple[str, dict[str, str]]:
+def after(sorts: Sequence[Sort], place: KeysetPosition, name: str) -> tuple[str, dict[str, str]]:
     """The condition and its parameters, which are called `<name>_0` and so on.
 
     A record is after a place when it is after it by one key and level with it by all keys before. The bound on the
@@ -27,7 +27,7 @@ def after(sorts: Sequence[Sort], place: Place, name: str) -> tuple[str, dict[str
     names = [f"{name}_{index}" for index in range(len(sorts))]
     levels = list(zip(sorts, place, names, strict=True))
     ways = [
-        " AND ".join([*(_level(*before) for before in levels[:index]), _beyond(*level)])
+        " AND ".join([*(_equal(*before) for before in levels[:index]), _strictly_after(*level)])
         for index, level in enumerate(levels)
     ]
     condition = "(" + " OR ".join(f"({way})" for way in ways) + ")"
@@ -35,7 +35,7 @@ def after(sorts: Sequence[Sort], place: Place, name: str) -> tuple[str, dict[str
     return f"{_bound(*levels[0])}{condition}", parameters
 
 
-def _beyond(sort: Sort, value: str | None, name: str) -> str:
+def _strictly_after(sort: Sort, value: str | None, name: str) -> str:
     column = f"r.{sort.column}"
     if value is None:
         return f"{column} IS NOT NULL" if sort.descending else "FALSE"
@@ -45,7 +45,7 @@ def _beyond(sort: Sort, value: str | None, name: str) -> str:
     return f"({column} > %({name})s{nulls})"
 
 
-def _level(sort: Sort, value: str | None, name: str) -> str:
+def _equal(sort: Sort, value: str | None, name: str) -> str:
     return f"r.{sort.column} IS NULL" if value is None else f"r.{sort.column} = %({name})s"
 
 

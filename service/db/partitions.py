@@ -17,16 +17,16 @@ from typing import Any
 
 import structlog
 
-from service import metrics
-from service.db import compose, sql_files
-from service.db.compose import Span
+from service.db import select, sql_files
 from service.db.pool import Pool
 from service.db.search import Search
+from service.db.select import TimeRange
+from service.observability import metrics
 
 log = structlog.get_logger()
 
 RELOAD = 300.0  # Seconds until all is read anew, late rows and statistics included.
-MOST_SPANS = 32  # In one statement; where the envelopes of more hold an id, a search is no dearer.
+MAX_RANGES = 32  # In one statement; where the envelopes of more hold an id, a search is no dearer.
 BATCH = 100  # Partitions whose range of ids is read at once.
 BOUNDS = re.compile(r"FOR VALUES FROM \('([^']+)'\) TO \('([^']+)'\)")
 
@@ -41,9 +41,9 @@ class Partition:
 
     oid: int
     name: str
-    span: Span | None
+    time_range: TimeRange | None
     readable: bool
-    core: tuple[int, int] | None = None
+    typical_range: tuple[int, int] | None = None
     ids: tuple[int, int] | None = None
 
 
@@ -77,7 +77,7 @@ class Directory:
                 continue
 
     async def refresh(self) -> None:
-        """Reads all if the partitions are others than before or it is time, else the newest. Raises Refused."""
+        """Reads all if the partitions are others than before or it is time, else the newest. Raises ApiError."""
         [(listed,)] = await self._fetch("queries/partition_list")
         if listed != self._listed or time.monotonic() - self._loaded >= RELOAD:
             self._replace(await self._ranged(await self._named()))
@@ -89,35 +89,35 @@ class Directory:
             self._replace([newest.get(partition.oid, partition) for partition in self._partitions.values()])
         self.refreshed = time.monotonic()
 
-    def changed(self) -> None:
+    def invalidate(self) -> None:
         """To be told where a partition turned out to be another than the directory says."""
         self._listed = None
         self._wake.set()
 
-    def guesses(self, identifier: int) -> Iterator[Sequence[Partition]]:
+    def candidates(self, identifier: int) -> Iterator[Sequence[Partition]]:
         """Groups of partitions to be asked one after the other; may well leave out where the id is."""
         asked: set[int] = set()
         for partition in self._likely(identifier):
             asked.add(partition.oid)
             yield [partition]
         others = [partition for partition in self._possible(identifier) if partition.oid not in asked]
-        spanned = [partition for partition in others if partition.span]
-        if 0 < len(spanned) <= MOST_SPANS:
-            yield spanned
-        yield from ([partition] for partition in others if not partition.span)
+        bounded = [partition for partition in others if partition.time_range]
+        if 0 < len(bounded) <= MAX_RANGES:
+            yield bounded
+        yield from ([partition] for partition in others if not partition.time_range)
 
-    def since(self, moment: datetime) -> int:
+    def count_since(self, moment: datetime) -> int:
         """How many partitions may hold calls of this moment and later."""
-        return sum(not p.span or _moment(p.span[1]) > moment for p in self._partitions.values())
+        return sum(not p.time_range or _moment(p.time_range[1]) > moment for p in self._partitions.values())
 
     async def search(self, identifier: int) -> Sequence[Partition | None]:
         """Where the id is, now and for certain; None stands for the table itself or a partition not known yet.
 
-        Raises Refused.
+        Raises ApiError.
         """
         oids = await self._search.find(identifier)
         if not self._partitions.keys() >= set(oids):
-            self.changed()
+            self.invalidate()
         return [self._partitions.get(oid) for oid in oids]
 
     def _likely(self, identifier: int) -> list[Partition]:
@@ -125,7 +125,7 @@ class Directory:
             return self._today
         place = bisect_right(self._firsts, identifier)
         nearest = self._cores[max(0, place - 3) : place + 1][::-1]
-        inside = [partition for partition in nearest if _within(identifier, partition.core)]
+        inside = [partition for partition in nearest if _within(identifier, partition.typical_range)]
         return inside or [partition for partition in nearest if _within(identifier, partition.ids)]
 
     def _possible(self, identifier: int) -> list[Partition]:
@@ -141,13 +141,15 @@ class Directory:
 
     def _replace(self, partitions: Iterable[Partition]) -> None:
         self._partitions = {partition.oid: partition for partition in partitions}
-        cores = [(partition.core, partition) for partition in self._partitions.values() if partition.core]
+        cores = [
+            (partition.typical_range, partition) for partition in self._partitions.values() if partition.typical_range
+        ]
         self._cores = [partition for _, partition in sorted(cores, key=lambda pair: (pair[0], pair[1].oid))]
-        self._firsts = [partition.core[0] for partition in self._cores if partition.core]
+        self._firsts = [partition.typical_range[0] for partition in self._cores if partition.typical_range]
         self._last = max((partition.ids[1] for partition in self._cores if partition.ids), default=0)
-        spanned = sorted((p for p in self._partitions.values() if p.span), key=lambda p: _moment(p.span[0]))  # type: ignore[index] # has one
-        begun = bisect_right([_moment(p.span[0]) for p in spanned if p.span], datetime.now(UTC))
-        self._today = [*reversed(spanned[max(0, begun - 2) : begun]), *spanned[begun : begun + 1]]
+        bounded = sorted((p for p in self._partitions.values() if p.time_range), key=lambda p: _moment(p.time_range[0]))  # type: ignore[index] # has one
+        begun = bisect_right([_moment(p.time_range[0]) for p in bounded if p.time_range], datetime.now(UTC))
+        self._today = [*reversed(bounded[max(0, begun - 2) : begun]), *bounded[begun : begun + 1]]
 
     async def _named(self) -> list[Partition]:
         rows = await self._fetch("queries/partitions")
@@ -159,12 +161,15 @@ class Directory:
     async def _ranged(self, partitions: Sequence[Partition]) -> list[Partition]:
         """The same with the ranges of ids that they have now; those that cannot be asked are left as they are."""
         found: dict[int, tuple[int, int]] = {}
-        asked = [partition for partition in partitions if partition.readable or partition.span]
+        asked = [partition for partition in partitions if partition.readable or partition.time_range]
         for start in range(0, len(asked), BATCH):
             text = " UNION ALL ".join(map(_id_range, asked[start : start + BATCH]))
             rows = await self._pool.fetch(text, name="id_range")
             found |= {oid: (first, last) for oid, first, last in rows if first is not None}
-        return [replace(p, ids=found[p.oid], core=p.core or found[p.oid]) if p.oid in found else p for p in partitions]
+        return [
+            replace(p, ids=found[p.oid], typical_range=p.typical_range or found[p.oid]) if p.oid in found else p
+            for p in partitions
+        ]
 
     async def _fetch(self, name: str) -> list[tuple[Any, ...]]:
         return await self._pool.fetch(sql_files.text(name), name=name.rpartition("/")[2])
@@ -173,12 +178,12 @@ class Directory:
 def _id_range(partition: Partition) -> str:
     """The statement for one partition; who may read only the whole table asks that, within the partition's span."""
     calls = partition.name
-    if not partition.readable and partition.span:
-        calls = f"{compose.CALLS} WHERE {compose.within([partition.span])}"
+    if not partition.readable and partition.time_range:
+        calls = f"{select.CALLS} WHERE {select.within([partition.time_range])}"
     return sql_files.text("shapes/id_range").format(oid=partition.oid, partition=calls)
 
 
-def _span(bounds: str | None) -> Span | None:
+def _span(bounds: str | None) -> TimeRange | None:
     match = BOUNDS.fullmatch(bounds or "")
     return (match[1], match[2]) if match and all(map(_is_moment, match.groups())) else None
 

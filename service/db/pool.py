@@ -17,11 +17,11 @@ import psycopg2
 import structlog
 from psycopg2.extensions import TransactionRollbackError, parse_dsn
 
-from service import metrics, timings
-from service.db.compose import Statement
+from service.concurrency.tasks import run_periodically
 from service.db.connection import Connection, Limits, Rows
+from service.db.select import Statement
 from service.errors import busy, unavailable
-from service.rounds import every
+from service.observability import metrics, timings
 
 __all__ = ["Limits", "Pool", "Rows", "problem_with"]
 
@@ -29,9 +29,9 @@ log = structlog.get_logger()
 
 Fetch = Callable[..., Awaitable[Rows]]
 
-ROUND = 1.0  # Seconds between two looks at all connections.
-LONGEST_PAUSE = 2.0  # Seconds between attempts to reach a database at the start.
-MOST_ATTEMPTS = 3  # At a statement that conflicts with what a replica is replaying.
+INTERVAL = 1.0  # Seconds between two looks at all connections.
+MAX_RETRY_PAUSE = 2.0  # Seconds between attempts to reach a database at the start.
+MAX_ATTEMPTS = 3  # At a statement that conflicts with what a replica is replaying.
 LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, TimeoutError)
 
 
@@ -63,17 +63,17 @@ class Pool:
     async def fetch(
         self, text: str, parameters: Mapping[str, Any] | None = None, name: str = "", repeated: bool = False
     ) -> Rows:
-        """All rows. Raises Refused: 503 when the database cannot be had, 504 when the statement took too long."""
+        """All rows. Raises ApiError: 503 when the database cannot be had, 504 when the statement took too long."""
         statement = Statement(text, parameters, name, repeated)
-        await self._enter()
+        await self._acquire_slot()
         try:
-            for attempt in range(1, MOST_ATTEMPTS + 1):
+            for attempt in range(1, MAX_ATTEMPTS + 1):
                 reused = bool(self._idle)
                 try:
-                    return await self._attempt(statement)
+                    return await self._execute_once(statement)
                 except LOST as error:
                     conflict = isinstance(error, TransactionRollbackError)
-                    if attempt == MOST_ATTEMPTS or not (reused or conflict) or isinstance(error, TimeoutError):
+                    if attempt == MAX_ATTEMPTS or not (reused or conflict) or isinstance(error, TimeoutError):
                         raise unavailable() from error
                     metrics.DATABASE_RETRIES.labels(self.name, "conflict" if conflict else "lost").inc()
                     if not conflict:
@@ -86,18 +86,18 @@ class Pool:
     async def transaction(self) -> AsyncIterator[Fetch]:
         """A function that fetches within one read-only transaction; whatever fails in it closes the connection.
 
-        Raises Refused: 503 when the database cannot be had.
+        Raises ApiError: 503 when the database cannot be had.
         """
-        await self._enter()
+        await self._acquire_slot()
         try:
             try:
-                connection = await self._opened()
+                connection = await self._connect()
             except LOST as error:
                 raise unavailable() from error
 
             async def fetch(text: str, parameters: Mapping[str, Any] | None = None, name: str = "") -> Rows:
                 try:
-                    return await self._timed(connection, Statement(text, parameters, name))
+                    return await self._execute(connection, Statement(text, parameters, name))
                 except LOST as error:
                     raise unavailable() from error
 
@@ -111,7 +111,7 @@ class Pool:
         finally:
             self._slots.release()
 
-    async def answer(self) -> None:
+    async def wait_until_ready(self) -> None:
         """Waits until the database answers, and says in the log what it waits for."""
         pause = 0.25
         while True:
@@ -121,7 +121,7 @@ class Pool:
                 problem = _line(error.__cause__ or error)
                 log.warning("database does not answer yet", database=self.name, error=problem, retry_in=pause)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause = min(2 * pause, MAX_RETRY_PAUSE)
             else:
                 log.info("database answers", database=self.name)
                 return
@@ -138,8 +138,8 @@ class Pool:
         while self._idle:
             self._idle.pop().close()
 
-    async def _enter(self) -> None:
-        """Waits for a connection or for room for one. Raises Refused (503) where that takes too long."""
+    async def _acquire_slot(self) -> None:
+        """Waits for a connection or for room for one. Raises ApiError (503) where that takes too long."""
         if not self._slots.locked():
             await self._slots.acquire()
             self._waits.observe(0)
@@ -153,9 +153,9 @@ class Pool:
         finally:
             self._waits.observe(time.monotonic() - began)
 
-    async def _opened(self) -> Connection:
+    async def _connect(self) -> Connection:
         if self._watching is None and not self._closed:
-            self._watching = asyncio.create_task(every(ROUND, self._look), context=Context())
+            self._watching = asyncio.create_task(run_periodically(INTERVAL, self._reap), context=Context())
         self._opening += 1
         try:
             connection = await Connection.open(self._dsn, self.limits)
@@ -164,18 +164,18 @@ class Pool:
         self._busy[connection] = math.inf
         return connection
 
-    async def _attempt(self, statement: Statement) -> Rows:
-        connection = self._take(statement) or await self._opened()
+    async def _execute_once(self, statement: Statement) -> Rows:
+        connection = self._checkout(statement) or await self._connect()
         try:
-            return await self._timed(connection, statement)
+            return await self._execute(connection, statement)
         finally:
             del self._busy[connection]
-            if (self._closed or connection.worn) and not connection.closed:
+            if (self._closed or connection.expired) and not connection.closed:
                 connection.close()
             if not connection.closed:
                 self._idle.append(connection)
 
-    async def _timed(self, connection: Connection, statement: Statement) -> Rows:
+    async def _execute(self, connection: Connection, statement: Statement) -> Rows:
         began, name = time.monotonic(), statement.name or "other"
         self._busy[connection] = began + self._patience
         try:
@@ -186,15 +186,15 @@ class Pool:
             metrics.series(metrics.STATEMENT_SECONDS, self.name, name).observe(seconds)
             timings.add(self.name, name, seconds)
 
-    def _look(self) -> None:
+    def _reap(self) -> None:
         """Leaves connections whose server no longer answers, not even with an error, and tells how many there are."""
         now = time.monotonic()
         for connection in [connection for connection, latest in self._busy.items() if latest < now]:
-            connection.abandon()
+            connection.abort()
         metrics.series(metrics.POOL_CONNECTIONS, self.name, "idle").set(len(self._idle))
         metrics.series(metrics.POOL_CONNECTIONS, self.name, "busy").set(len(self._busy))
 
-    def _take(self, statement: Statement) -> Connection | None:
+    def _checkout(self, statement: Statement) -> Connection | None:
         """An idle connection: for what is repeated, one that knows it or else the one that knows least.
 
         So each backend comes to know its share of the partitions, and not all of them know all. None where all are busy
@@ -205,10 +205,10 @@ class Pool:
         if not statement.repeated:
             return self._idle.pop()
         for place, connection in enumerate(self._idle):
-            if connection.knows(statement.text):
+            if connection.has_seen(statement.text):
                 return self._idle.pop(place)
-        taken = min(self._idle, key=lambda connection: connection.load)
-        if taken.sated and len(self._idle) + len(self._busy) + self._opening < self.limits.size:
+        taken = min(self._idle, key=lambda connection: connection.cached_plans)
+        if taken.at_capacity and len(self._idle) + len(self._busy) + self._opening < self.limits.size:
             return None
         self._idle.remove(taken)
         return taken

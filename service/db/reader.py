@@ -9,26 +9,26 @@ from typing import Any, NamedTuple
 
 from psycopg2.errors import InsufficientPrivilege, UndefinedTable
 
-from service import metrics
-from service.db import compose, sql_files
-from service.db.compose import Span
+from service.concurrency.cache import TTLCache
+from service.db import select, sql_files
 from service.db.partitions import Directory, Partition
 from service.db.pool import Pool
-from service.db.replicas import Replicated
-from service.memory import Memory
+from service.db.replicas import ReplicaRouter
+from service.db.select import TimeRange
+from service.observability import metrics
+from service.query import Caller, CursorPage, Filter, KeysetPosition, Selection, Sort
 from service.schemas.fields import Integer
 from service.schemas.resource import Resource
-from service.selection import Caller, Filter, Place, Selection, Sort, Stretch
 
 Row = Sequence[Any]
-Source = Pool | Replicated
+Queryable = Pool | ReplicaRouter
 
-MOST_PARTITIONS = 8  # That a list by ids may plan; where there are more, the ids are searched for first.
-MOST_SEARCHED = 100  # Ids of one list.
-MOST_TOTALS = 10_000  # Lists whose totals are remembered.
+MAX_PARTITIONS_PLANNED = 8  # That a list by ids may plan; where there are more, the ids are searched for first.
+MAX_IDS_SEARCHED = 100  # Ids of one list.
+MAX_TOTALS = 10_000  # Lists whose totals are remembered.
 
 
-class Asked(NamedTuple):
+class RecordQuery(NamedTuple):
     """A record that is looked for."""
 
     resource: str
@@ -38,7 +38,7 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PageResult:
     """A page of rows and how many there are on all pages."""
 
     rows: list[tuple[Any, ...]]
@@ -46,11 +46,11 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretched:
+class CursorPageResult:
     """A page by cursors: rows with their places, whether the direction of reading has more, and a total if wanted."""
 
     rows: list[Row]
-    places: list[Place]
+    places: list[KeysetPosition]
     more: bool
     total: int | None
 
@@ -58,46 +58,48 @@ class Stretched:
 class Reader:
     """Reads resources from the two databases; joins across them are not possible."""
 
-    def __init__(self, calls: Replicated, routing: Pool, directory: Directory, total_age: float) -> None:
+    def __init__(self, calls: ReplicaRouter, routing: Pool, directory: Directory, total_age: float) -> None:
         self._calls = calls
         self._routing = routing
         self._directory = directory
-        self._totals: Memory[bytes, int] = Memory("total", total_age, MOST_TOTALS)
+        self._totals: TTLCache[bytes, int] = TTLCache("total", total_age, MAX_TOTALS)
 
-    async def page(self, resource: Resource, columns: Sequence[str], selection: Selection, caller: Caller) -> Found:
-        """A page of a list; the total is only counted where the page does not tell it. Raises Refused."""
-        source, page = self._source(resource), selection.page
-        filters, spans = await self.resolved(resource, selection.filters)
-        statement = compose.listing(
-            resource.sql, columns, filters, selection.sorts, caller, limit=page.size, offset=page.offset, spans=spans
+    async def page(
+        self, resource: Resource, columns: Sequence[str], selection: Selection, caller: Caller
+    ) -> PageResult:
+        """A page of a list; the total is only counted where the page does not tell it. Raises ApiError."""
+        source, page = self._database(resource), selection.page
+        filters, ranges = await self.resolve_filters(resource, selection.filters)
+        statement = select.listing(
+            resource.sql, columns, filters, selection.sorts, caller, limit=page.size, offset=page.offset, spans=ranges
         )
         rows = await source.fetch(*statement)
         if len(rows) < page.size and (rows or page.number == 1):
-            return Found(rows, page.offset + len(rows))
-        total = await self._total(resource, filters, caller, spans)
-        return Found(rows, max(total, page.offset + len(rows)) if rows else total)
+            return PageResult(rows, page.offset + len(rows))
+        total = await self._total(resource, filters, caller, ranges)
+        return PageResult(rows, max(total, page.offset + len(rows)) if rows else total)
 
     async def stretch(
-        self, resource: Resource, columns: Sequence[str], selection: Selection, wanted: Stretch, caller: Caller
-    ) -> Stretched:
-        """A page by cursors, which costs the same however far in it lies. Raises Refused."""
-        source, width = self._source(resource), len(columns)
-        filters, spans = await self.resolved(resource, selection.filters)
-        statement = compose.stretch(resource.sql, columns, filters, selection.sorts, caller, wanted, spans)
+        self, resource: Resource, columns: Sequence[str], selection: Selection, wanted: CursorPage, caller: Caller
+    ) -> CursorPageResult:
+        """A page by cursors, which costs the same however far in it lies. Raises ApiError."""
+        source, width = self._database(resource), len(columns)
+        filters, ranges = await self.resolve_filters(resource, selection.filters)
+        statement = select.stretch(resource.sql, columns, filters, selection.sorts, caller, wanted, ranges)
         found = await source.fetch(*statement)
         rows = found[: wanted.size][:: -1 if wanted.backwards else 1]
         total = None
         if wanted.total:
-            total = await self._total(resource, filters, caller, spans)
+            total = await self._total(resource, filters, caller, ranges)
         places = [tuple(row[width:]) for row in rows]
-        return Stretched([row[:width] for row in rows], places, len(found) > wanted.size, total)
+        return CursorPageResult([row[:width] for row in rows], places, len(found) > wanted.size, total)
 
-    async def resolved(
+    async def resolve_filters(
         self, resource: Resource, filters: Iterable[Filter]
-    ) -> tuple[list[Filter], Sequence[Span] | None]:
-        """Conditions that name accounts by number, and the spans of time where ids asked for lie. Raises Refused."""
-        numbered = [await self._by_number(condition) for condition in filters]
-        return numbered, await self._spans(resource, numbered)
+    ) -> tuple[list[Filter], Sequence[TimeRange] | None]:
+        """Conditions that name accounts by number, and the spans of time where ids asked for lie. Raises ApiError."""
+        by_numbers = [await self._with_account_numbers(condition) for condition in filters]
+        return by_numbers, await self._time_ranges(resource, by_numbers)
 
     async def one(
         self,
@@ -107,16 +109,16 @@ class Reader:
         caller: Caller,
         searching: Callable[[], None] = lambda: None,
     ) -> Row | None:
-        """The record with this id in the caller's scope, or None. Raises Refused.
+        """The record with this id in the caller's scope, or None. Raises ApiError.
 
         `searching` is called where the record is not found at once, which will then take longer.
         """
-        asked = Asked(resource.sql, tuple(columns), identifier, caller)
+        asked = RecordQuery(resource.sql, tuple(columns), identifier, caller)
         if not isinstance(resource.schema.fields["id"], Integer):
             return await self._anywhere(self._routing, asked)
         if not _fits(identifier):
             return None
-        for number, group in enumerate(self._directory.guesses(int(identifier))):
+        for number, group in enumerate(self._directory.candidates(int(identifier))):
             row = await self._within(self._calls, asked, group)
             if row is not None:
                 metrics.series(metrics.DIRECTORY_LOOKUPS, "envelope" if number else "direct").inc()
@@ -131,94 +133,98 @@ class Reader:
         metrics.DIRECTORY_LOOKUPS.labels("missing").inc()
         return None
 
-    async def _within(self, source: Source, asked: Asked, group: Sequence[Partition | None]) -> Row | None:
+    async def _within(self, source: Queryable, asked: RecordQuery, group: Sequence[Partition | None]) -> Row | None:
         """The record in one of some partitions, each named or bounded so that no other is planned, if that can be."""
         resource, columns, identifier, caller = asked
         if len(group) == 1 and group[0] and group[0].readable:
             try:
                 partition = group[0]
                 rows = await source.fetch(
-                    *compose.one(resource, columns, int(identifier), caller, partition.name, partition.oid)
+                    *select.one(resource, columns, int(identifier), caller, partition.name, partition.oid)
                 )
                 return rows[0] if rows else None
             except (UndefinedTable, InsufficientPrivilege):
-                self._directory.changed()
-        spans = [partition.span for partition in group if partition and partition.span]
-        if len(spans) < len(group):
+                self._directory.invalidate()
+        ranges = [partition.time_range for partition in group if partition and partition.time_range]
+        if len(ranges) < len(group):
             return await self._anywhere(source, asked)
-        rows = await source.fetch(*compose.one_within(resource, columns, int(identifier), caller, spans))
+        rows = await source.fetch(*select.one_within(resource, columns, int(identifier), caller, ranges))
         return rows[0] if rows else None
 
-    async def _anywhere(self, source: Source, asked: Asked) -> Row | None:
+    async def _anywhere(self, source: Queryable, asked: RecordQuery) -> Row | None:
         resource, columns, identifier, caller = asked
         same = [Filter("id", "eq", (identifier,))]
-        rows = await source.fetch(*compose.listing(resource, columns, same, [Sort("id")], caller, limit=1))
+        rows = await source.fetch(*select.listing(resource, columns, same, [Sort("id")], caller, limit=1))
         return rows[0] if rows else None
 
-    async def numbered(
+    async def by_numbers(
         self, resource: Resource, columns: Sequence[str], numbers: Iterable[int], caller: Caller
     ) -> dict[int, Row]:
-        """Records by their internal numbers, as far as the caller may see them. Raises Refused."""
+        """Records by their internal numbers, as far as the caller may see them. Raises ApiError."""
         wanted = tuple(numbers)
         if not wanted:
             return {}
         number = resource.meta.number
-        statement = compose.listing(
+        statement = select.listing(
             resource.sql, (number, *columns), [Filter(number, "in", wanted)], [Sort(number)], caller, limit=len(wanted)
         )
-        rows = await self._source(resource).fetch(*statement)
+        rows = await self._database(resource).fetch(*statement)
         return {row[0]: row[1:] for row in rows}
 
     async def access(self, api_access_id: int) -> Caller | None:
-        """What an access row grants, or None where it is gone. Raises Refused."""
+        """What an access row grants, or None where it is gone. Raises ApiError."""
         rows = await self._routing.fetch(sql_files.text("queries/api_access"), {"id": api_access_id})
         for customer_id, account_ids, may_listen in rows:
             return Caller(customer_id, tuple(account_ids) or None, may_listen, api_access_id)
         return None
 
     async def profile(self, customer_id: int, profile_id: int) -> bool | None:
-        """Whether a portal profile permits listening; None where it or the customer is gone. Raises Refused."""
+        """Whether a portal profile permits listening; None where it or the customer is gone. Raises ApiError."""
         parameters = {"customer_id": customer_id, "profile_id": profile_id}
         rows = await self._routing.fetch(sql_files.text("queries/dynamic_access"), parameters)
         return bool(rows[0][0]) if rows else None
 
-    async def _by_number(self, condition: Filter) -> Filter:
+    async def _with_account_numbers(self, condition: Filter) -> Filter:
         """Accounts are named by UUID, CDRs hold their numbers. An unknown UUID is no account (D3)."""
         if not condition.accounts:
             return condition
         rows = await self._routing.fetch(sql_files.text("queries/account_numbers"), {"uuids": tuple(condition.values)})
         return replace(condition, values=tuple(number for (number,) in rows))
 
-    async def _spans(self, resource: Resource, filters: Sequence[Filter]) -> Sequence[Span] | None:
+    async def _time_ranges(self, resource: Resource, filters: Sequence[Filter]) -> Sequence[TimeRange] | None:
         """Where the ids lie that a list of calls asks for; None where it asks for none or needs no such help."""
-        ids = [set(condition.values) for condition in filters if _names_ids(condition)]
-        if resource.meta.window is None or not ids or self._directory.since(_lower_bound(filters)) <= MOST_PARTITIONS:
+        ids = [set(condition.values) for condition in filters if _is_id_filter(condition)]
+        if (
+            resource.meta.window is None
+            or not ids
+            or self._directory.count_since(_lower_bound(filters)) <= MAX_PARTITIONS_PLANNED
+        ):
             return None
         wanted = {identifier for identifier in set.intersection(*ids) if -(2**63) <= identifier < 2**63}
-        if len(wanted) > MOST_SEARCHED:
+        if len(wanted) > MAX_IDS_SEARCHED:
             return None
         found = await asyncio.gather(*map(self._directory.search, wanted))
         partitions = {partition for group in found for partition in group}
-        spans = [partition.span for partition in partitions if partition and partition.span]
-        return spans if len(spans) == len(partitions) else None
+        ranges = [partition.time_range for partition in partitions if partition and partition.time_range]
+        return ranges if len(ranges) == len(partitions) else None
 
     async def _total(
-        self, resource: Resource, filters: Sequence[Filter], caller: Caller, spans: Sequence[Span] | None
+        self, resource: Resource, filters: Sequence[Filter], caller: Caller, ranges: Sequence[TimeRange] | None
     ) -> int:
         """How many records there are on all pages; many pages of the same list count but once (0.1.13)."""
         fixed = [replace(condition, values=()) if condition.moving else condition for condition in filters]
 
         async def count() -> int:
-            [(total,)] = await self._source(resource).fetch(*compose.count(resource.sql, filters, caller, spans))
+            [(total,)] = await self._database(resource).fetch(*select.count(resource.sql, filters, caller, ranges))
             return int(total)
 
-        return await self._totals.get(_digest(resource.type, caller, fixed), count)
+        return await self._totals.get(_cache_key(resource.type, caller, fixed), count)
 
-    def _source(self, resource: Resource) -> Source:
+    def _database(self, resource: Resource) -> Queryable:
         return self._calls if resource.meta.database == "cdr" else self._routing
 
 
-def _names_ids(condition: Filter) -> bool:
+def _is_id_filter(condition: Filter) -> bool:
     return condition.column == "id" and condition.operator in ("eq", "in")
 
 
@@ -228,7 +234,7 @@ def _lower_bound(filters: Iterable[Filter]) -> datetime:
     return max(bounds, default=datetime.min.replace(tzinfo=UTC))
 
 
-def _digest(*parts: object) -> bytes:
+def _cache_key(*parts: object) -> bytes:
     """Names a list by what it asks for, however long that is."""
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
 

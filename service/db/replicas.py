@@ -8,10 +8,10 @@ from typing import Any
 
 import structlog
 
-from service import metrics
 from service.db import sql_files
 from service.db.pool import Pool, Rows
-from service.errors import Refused, Unavailable
+from service.errors import ApiError, Unavailable
+from service.observability import metrics
 
 log = structlog.get_logger()
 
@@ -24,19 +24,19 @@ class Replica:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.lag: float | None = None
-        self.fit = False
+        self.healthy = False
 
-    def judge(self, lag: float | None, most: float) -> None:
+    def update_health(self, lag: float | None, most: float) -> None:
         """Takes the replica in or out, and says so."""
-        fit = lag is not None and lag <= most
-        if fit != self.fit:
-            log.warning("replica in use" if fit else "replica out of use", replica=self.pool.name, lag=lag)
-        self.lag, self.fit = lag, fit
-        metrics.REPLICA_UP.labels(self.pool.name).set(fit)
+        healthy = lag is not None and lag <= most
+        if healthy != self.healthy:
+            log.warning("replica in use" if healthy else "replica out of use", replica=self.pool.name, lag=lag)
+        self.lag, self.healthy = lag, healthy
+        metrics.REPLICA_UP.labels(self.pool.name).set(healthy)
         metrics.REPLICA_LAG_SECONDS.labels(self.pool.name).set(nan if lag is None else lag)
 
 
-class Replicated:
+class ReplicaRouter:
     """Fetches as a pool does; `primary` is for what a replica may not know yet."""
 
     def __init__(self, primary: Pool, replicas: Sequence[Replica] = (), most_lag: float = 0) -> None:
@@ -48,8 +48,8 @@ class Replicated:
     def fetch(
         self, text: str, parameters: Mapping[str, Any] | None = None, name: str = "", repeated: bool = False
     ) -> Coroutine[None, None, Rows]:
-        """All rows. Raises Refused as Pool.fetch does, once the primary has been asked too."""
-        replica = self._next()
+        """All rows. Raises ApiError as Pool.fetch does, once the primary has been asked too."""
+        replica = self._pick()
         if replica is None:
             return self.primary.fetch(text, parameters, name, repeated)
         return self._from(replica, text, parameters, name, repeated)
@@ -69,17 +69,17 @@ class Replicated:
         try:
             return await replica.pool.fetch(*statement)
         except Unavailable:
-            replica.judge(None, self._most_lag)
+            replica.update_health(None, self._most_lag)
             return await self.primary.fetch(*statement)
 
-    def _next(self) -> Replica | None:
-        fit = [replica for replica in self.replicas if replica.fit]
-        return fit[next(self._turns) % len(fit)] if fit else None
+    def _pick(self) -> Replica | None:
+        healthy = [replica for replica in self.replicas if replica.healthy]
+        return healthy[next(self._turns) % len(healthy)] if healthy else None
 
     async def _check(self, replica: Replica) -> None:
         try:
             async with asyncio.timeout(replica.pool.limits.connect_timeout):
                 [(lag,)] = await replica.pool.fetch(sql_files.text("queries/replica"), name="replica")
-        except (Refused, TimeoutError):
+        except (ApiError, TimeoutError):
             lag = None
-        replica.judge(lag, self._most_lag)
+        replica.update_health(lag, self._most_lag)

@@ -12,9 +12,9 @@ from service.db import sql_files
 from service.db.pool import Pool
 from service.errors import busy, unavailable
 
-MOST_IDS = 1000  # That wait for the next search.
+MAX_WAITING_IDS = 1000  # That wait for the next search.
 REST = 3  # Times as long as the search took,
-LONGEST_REST = 1.0  # but no longer than these seconds.
+MAX_REST = 1.0  # but no longer than these seconds.
 IDLE = 10.0  # Seconds after which the connection is closed, whose backend remembers every partition that it planned.
 
 
@@ -28,8 +28,8 @@ class Search:
         self._resting_until = 0.0
 
     async def find(self, identifier: int) -> list[int]:
-        """The oids of the partitions that hold the id as of now. Raises Refused, at once where too many wait."""
-        if len(self._waiting) >= MOST_IDS:
+        """The oids of the partitions that hold the id as of now. Raises ApiError, at once where too many wait."""
+        if len(self._waiting) >= MAX_WAITING_IDS:
             raise busy("Too many requests look for unknown records.")
         waiter = self._waiting.setdefault(identifier, asyncio.get_running_loop().create_future())
         if self._running is None or self._running.done():
@@ -56,7 +56,7 @@ class Search:
                 _fail(asked, unavailable())
                 raise
             took = time.monotonic() - started
-            self._resting_until = time.monotonic() + min(REST * took, LONGEST_REST)
+            self._resting_until = time.monotonic() + min(REST * took, MAX_REST)
         asyncio.get_running_loop().call_later(IDLE, self._forget)
 
     async def _ask(self, asked: dict[int, asyncio.Future[list[int]]]) -> None:

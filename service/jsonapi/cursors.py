@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 import orjson
 
-from service.selection import Caller, Place, Sort
+from service.query import Caller, KeysetPosition, Sort
 
 PURPOSE = b"cdr-api cursor 1"  # Keeps these keys apart from the secrets' other uses.
-TAG = 16  # Bytes of the signature that are kept.
-LONGEST = 2048  # Bytes of a place; a longer cursor would not fit into a URL.
+SIGNATURE_BYTES = 16  # Bytes of the signature that are kept.
+MAX_LENGTH = 2048  # Bytes of a place; a longer cursor would not fit into a URL.
 
 
-class InvalidCursor(ValueError):
+class InvalidCursorError(ValueError):
     """Text that is no cursor, or one of another order, resource or scope."""
 
 
-class PlaceTooLong(ValueError):
+class PositionTooLongError(ValueError):
     """A place whose values do not fit into a cursor."""
 
 
@@ -26,23 +26,23 @@ def keys(secrets: Sequence[str]) -> tuple[bytes, ...]:
     return tuple(hmac.digest(secret.encode(), PURPOSE, "sha256") for secret in secrets)
 
 
-class Seal:
+class CursorSigner:
     """Signs and verifies for a resource and a caller. A scope that has changed since ends all cursors made in it."""
 
     def __init__(self, keys: Sequence[bytes], type_: str, caller: Caller) -> None:
         self._keys = keys
         self._whose = [type_, caller.customer_id, sorted(caller.account_ids) if caller.account_ids else None]
 
-    def write(self, sorts: Sequence[Sort], places: Sequence[Place]) -> list[str]:
-        """A cursor for each place. Raises PlaceTooLong."""
+    def write(self, sorts: Sequence[Sort], places: Sequence[KeysetPosition]) -> list[str]:
+        """A cursor for each place. Raises PositionTooLongError."""
         context = self._context(sorts)
         return [_encoded(self._keys[0], context, _payload(place)) for place in places]
 
-    def read(self, sorts: Sequence[Sort], text: str) -> Place:
-        """The place that a cursor stands for. Raises InvalidCursor."""
-        payload, context = _decoded(text)[TAG:], self._context(sorts)
+    def read(self, sorts: Sequence[Sort], text: str) -> KeysetPosition:
+        """The place that a cursor stands for. Raises InvalidCursorError."""
+        payload, context = _decoded(text)[SIGNATURE_BYTES:], self._context(sorts)
         if not any(hmac.compare_digest(_encoded(key, context, payload), text) for key in self._keys):
-            raise InvalidCursor(text)
+            raise InvalidCursorError(text)
         place: list[str | None] = orjson.loads(payload)
         return tuple(place)
 
@@ -51,22 +51,22 @@ class Seal:
         return orjson.dumps([*self._whose, [[sort.column, sort.descending] for sort in sorts]]) + b"\n"
 
 
-def _payload(place: Place) -> bytes:
+def _payload(place: KeysetPosition) -> bytes:
     payload = orjson.dumps(place)
-    if len(payload) > LONGEST:
-        raise PlaceTooLong
+    if len(payload) > MAX_LENGTH:
+        raise PositionTooLongError
     return payload
 
 
 def _encoded(key: bytes, context: bytes, payload: bytes) -> str:
-    tag = hmac.digest(key, context + payload, "sha256")[:TAG]
+    tag = hmac.digest(key, context + payload, "sha256")[:SIGNATURE_BYTES]
     return base64.urlsafe_b64encode(tag + payload).rstrip(b"=").decode()
 
 
 def _decoded(text: str) -> bytes:
     if not text.isascii():
-        raise InvalidCursor(text)
+        raise InvalidCursorError(text)
     try:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError as error:
-        raise InvalidCursor(text) from error
+        raise InvalidCursorError(text) from error

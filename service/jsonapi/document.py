@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
-from service.errors import Problem
+from service.errors import ErrorObject
 from service.jsonapi import links
-from service.jsonapi.query import Query
-from service.selection import Page
+from service.jsonapi.query_string import Query
+from service.query import Page
 
 Records = Sequence[bytes]  # Resource objects as JSON.
 
@@ -46,7 +46,7 @@ def relationship(data: dict[str, str] | None, addresses: dict[str, str]) -> byte
     return orjson.dumps({"data": data, "links": addresses})
 
 
-def errors(problems: Iterable[Problem]) -> bytes:
+def errors(problems: Iterable[ErrorObject]) -> bytes:
     """An error document. Texts may quote what a client sent, so what is no Unicode becomes a question mark."""
     entries = [
         {"title": p.title, "detail": p.detail, "code": p.code, "status": str(p.status), **(p.more or {})}

@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from marshmallow.exceptions import ValidationError
 
 from service import errors
-from service.jsonapi.names import MalformedList, is_blank, split_list, underscore
-from service.jsonapi.query import Query, spelled
+from service.jsonapi.query_string import Query, display_value
+from service.jsonapi.spelling import MalformedListError, is_blank, split_list, underscore
+from service.query import Filter
 from service.schemas.fields import ASCII_SPACE, String
 from service.schemas.resource import FilterRule, Resource
-from service.selection import Filter
 
 WINDOW = timedelta(hours=24)
 
-Given = dict[str, tuple[FilterRule, "str | None", bool]]
+ParsedFilters = dict[str, tuple[FilterRule, "str | None", bool]]
 
 
-def named(resource: Resource, query: Query, include: bool) -> Given:
-    """The filters of a list by their underscored names: rule, text, and whether that name was used. Raises Refused.
+def parse_names(resource: Resource, query: Query, include: bool) -> ParsedFilters:
+    """The filters of a list by their underscored names: rule, text, and whether that name was used. Raises ApiError.
 
     Of several spellings the last one's text counts.
     """
@@ -26,9 +26,9 @@ def named(resource: Resource, query: Query, include: bool) -> Given:
     if asked is None:
         return {}
     if isinstance(asked, str) or (isinstance(asked, list) and resource.meta.window):
-        raise errors.invalid_filter_syntax(spelled(asked))
+        raise errors.invalid_filter_syntax(display_value(asked))
     check_names(resource, query, include)
-    given: Given = {}
+    given: ParsedFilters = {}
     for spelling, value in asked.items() if isinstance(asked, dict) else ():
         rule = resource.filters.get(underscore(spelling))
         if rule is None:
@@ -41,12 +41,12 @@ def named(resource: Resource, query: Query, include: bool) -> Given:
 
 
 def check_names(resource: Resource, query: Query, include: bool) -> None:
-    """Refuses the first name that is no filter. Raises Refused."""
+    """Refuses the first name that is no filter. Raises ApiError."""
     asked = query.get("filter")
     if isinstance(asked, str):
         raise errors.invalid_filter_syntax(asked)
     for spelling in asked or ():
-        name = underscore(spelled(spelling))
+        name = underscore(display_value(spelling))
         relationship, dot, nested = name.partition(".")
         if dot:
             target = resource.relationships.get(relationship)
@@ -56,8 +56,8 @@ def check_names(resource: Resource, query: Query, include: bool) -> None:
             raise errors.filter_not_allowed(name)
 
 
-def read(resource: Resource, given: Given, now: datetime) -> tuple[Filter, ...]:
-    """Conditions for the values; a list of calls without a lower bound in time ends 24 hours ago. Raises Refused."""
+def read(resource: Resource, given: ParsedFilters, now: datetime) -> tuple[Filter, ...]:
+    """Conditions for the values; a list of calls without a lower bound in time ends 24 hours ago. Raises ApiError."""
     conditions = {name: _condition(rule, text) for name, (rule, text, _) in given.items()}
     found = [condition for condition in conditions.values() if condition is not None]
     window = resource.meta.window
@@ -66,7 +66,7 @@ def read(resource: Resource, given: Given, now: datetime) -> tuple[Filter, ...]:
     return tuple(found)
 
 
-def _bounded(window: str, given: Given, conditions: Mapping[str, Filter | None]) -> bool:
+def _bounded(window: str, given: ParsedFilters, conditions: Mapping[str, Filter | None]) -> bool:
     """A lower bound counts in any spelling, `gt` and `eq` only in the underscored one (contract 5.6)."""
     if conditions.get(f"{window}_gteq"):
         return True
@@ -80,7 +80,7 @@ def _day_before(now: datetime, time_zone: tzinfo) -> datetime:
 
 
 def _condition(rule: FilterRule, text: str | None) -> Filter | None:
-    """None where all values are blank. Raises Refused for the wrong number of values and for unreadable ones."""
+    """None where all values are blank. Raises ApiError for the wrong number of values and for unreadable ones."""
     values = _values(text)
     shown = ",".join(value or "" for value in values)
     if "\0" in (text or ""):  # It may hide behind the first line, which is all that is read.
@@ -91,7 +91,7 @@ def _condition(rule: FilterRule, text: str | None) -> Filter | None:
         given = [] if is_blank(values[0]) else [(values[0] or "").strip(ASCII_SPACE)]
     else:
         raise errors.invalid_filter_value(shown, rule.name)
-    if not given and not rule.bare:
+    if not given and not rule.empty_matches_nothing:
         return None
     try:
         read = tuple(rule.field.deserialize(value) for value in given if _counts(rule, value))
@@ -105,7 +105,7 @@ def _values(text: str | None) -> list[str | None]:
         return []
     try:
         return split_list(text)
-    except MalformedList:
+    except MalformedListError:
         return [text]
 
 

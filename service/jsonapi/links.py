@@ -1,7 +1,7 @@
 """The links of a list: its pages, with what the client asked for in sorted, form-encoded spelling (contract 7)."""
 
-from service.jsonapi.query import Query, encode
-from service.selection import Page
+from service.jsonapi.query_string import Query, encode
+from service.query import Page
 
 KEPT = ("fields", "include", "sort", "filter")
 

@@ -7,26 +7,26 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from service import errors
-from service.errors import Refused
-from service.jsonapi import filters, stretches
-from service.jsonapi.cursors import Seal
-from service.jsonapi.names import MalformedList, is_blank, split_list, underscore
-from service.jsonapi.query import Query, Value, spelled
-from service.schemas.fields import FAR, Integer
+from service.errors import ApiError
+from service.jsonapi import cursor_pages, filters
+from service.jsonapi.cursors import CursorSigner
+from service.jsonapi.query_string import Query, Value, display_value
+from service.jsonapi.spelling import MalformedListError, is_blank, split_list, underscore
+from service.query import Page, Selection, Sort
+from service.schemas.fields import OUT_OF_RANGE, Integer
 from service.schemas.resource import Resource
-from service.selection import Page, Selection, Sort
 
 T = TypeVar("T")
 
-MOST_PER_PAGE = 1000
-LAST_OFFSET = 2**63 - 1
+MAX_PAGE_SIZE = 1000
+MAX_OFFSET = 2**63 - 1
 NO_UNICODE = re.compile(r"[\ud800-\udfff]")  # What bytes that are no UTF-8 have become.
 PLAIN_INTEGER = re.compile(r"-?\d+", re.ASCII)
 LEADING_INTEGER = re.compile(r"\s*([+-]?\d+(?:_\d+)*)", re.ASCII)
 
 
 def identifier(resource: Resource, text: str) -> str:
-    """The id in a path in its plain spelling. Raises Refused where the records have integers and this is none (D8)."""
+    """The id in a path in its plain spelling. Raises ApiError where the records have integers and this is none (D8)."""
     if not isinstance(resource.schema.fields["id"], Integer):
         return text
     if NO_UNICODE.search(text):
@@ -38,20 +38,20 @@ def identifier(resource: Resource, text: str) -> str:
 
 
 def many(
-    resource: Resource, query: Query, now: datetime, seal: Seal | None = None, profiled: bool = False
+    resource: Resource, query: Query, now: datetime, seal: CursorSigner | None = None, profiled: bool = False
 ) -> Selection:
-    """A list. `now` is the moment that the default window of 24 hours ends. Raises Refused.
+    """A list. `now` is the moment that the default window of 24 hours ends. Raises ApiError.
 
     With a `seal` it may be paged by cursors; `profiled` tells that the client named their profile.
     """
     fieldsets = _fieldsets(resource.registry, query)
     problems = _Problems()
     include = problems.collect(lambda: _include(resource, query)) or False
-    rules = problems.collect(lambda: filters.named(resource, query, include)) or {}
+    rules = problems.collect(lambda: filters.parse_names(resource, query, include)) or {}
     sorts = _sorts(resource, query)
     page, stretch = Page(), None
-    if seal and stretches.asked(query, profiled):
-        stretch = problems.collect(lambda: stretches.read(resource, query, sorts, seal, MOST_PER_PAGE))
+    if seal and cursor_pages.asked(query, profiled):
+        stretch = problems.collect(lambda: cursor_pages.read(resource, query, sorts, seal, MAX_PAGE_SIZE))
     else:
         page = problems.collect(lambda: _page(query)) or page
     problems.answer()
@@ -59,7 +59,7 @@ def many(
 
 
 def one(resource: Resource, query: Query) -> Selection:
-    """A single record: filters are checked by name and have no effect; sort and page are ignored. Raises Refused."""
+    """A single record: filters are checked by name and have no effect; sort and page are ignored. Raises ApiError."""
     if not query:
         return Selection({})
     fieldsets = _fieldsets(resource.registry, query)
@@ -71,7 +71,7 @@ def one(resource: Resource, query: Query) -> Selection:
 
 
 def related(resource: Resource, query: Query) -> Selection:
-    """A to-one related record, checked as a request for its own type, sort and page included. Raises Refused."""
+    """A to-one related record, checked as a request for its own type, sort and page included. Raises ApiError."""
     fieldsets = _fieldsets(resource.registry, query)
     problems = _Problems()
     problems.collect(lambda: _include(resource, query))
@@ -86,18 +86,18 @@ class _Problems:
     """Refusals that wait for each other, so that a client learns of all at once."""
 
     def __init__(self) -> None:
-        self.found: list[errors.Problem] = []
+        self.found: list[errors.ErrorObject] = []
 
     def collect(self, check: Callable[[], T]) -> T | None:
         try:
             return check()
-        except Refused as refused:
+        except ApiError as refused:
             self.found += refused.problems
             return None
 
     def answer(self) -> None:
         if self.found:
-            raise Refused(*self.found)
+            raise ApiError(*self.found)
 
 
 def _fieldsets(resources: Mapping[str, Resource], query: Query) -> dict[str, tuple[str, ...]]:
@@ -131,10 +131,10 @@ def _include(resource: Resource, query: Query) -> bool:
     if not asked:
         return False
     if not isinstance(asked, str):
-        raise errors.invalid_include(spelled(asked), resource.type)
+        raise errors.invalid_include(display_value(asked), resource.type)
     try:
         paths = [path for path in split_list(asked) if path is not None]
-    except MalformedList as error:
+    except MalformedListError as error:
         raise errors.invalid_include(asked, resource.type) from error
     for path in paths:
         name, _, nested = path.partition(".")
@@ -149,7 +149,7 @@ def _sorts(resource: Resource, query: Query) -> tuple[Sort, ...]:
     """The order, made total by the id in the last key's direction (D9)."""
     asked = query.get("sort")
     if isinstance(asked, list | dict):
-        raise errors.invalid_sort(spelled(asked), resource.type)
+        raise errors.invalid_sort(display_value(asked), resource.type)
     if is_blank(asked):
         sorts = {resource.default_sort.column: resource.default_sort}
     else:
@@ -162,7 +162,7 @@ def _sort_keys(resource: Resource, text: str) -> dict[str, Sort]:
     """By column: a key given twice keeps the place of the first and takes the direction of the last."""
     try:
         keys = split_list(text)
-    except MalformedList as error:
+    except MalformedListError as error:
         raise errors.invalid_sort(text, resource.type) from error
     sorts = {}
     for key in keys or [None]:
@@ -178,15 +178,15 @@ def _sort_keys(resource: Resource, text: str) -> dict[str, Sort]:
 def _page(query: Query) -> Page:
     asked = query.get("page")
     if isinstance(asked, list):
-        raise errors.invalid_page(spelled(asked), "number")
+        raise errors.invalid_page(display_value(asked), "number")
     given = asked if isinstance(asked, dict) else {"number": asked}
     number = _leading_integer(given.get("number"), default=Page().number)
     size = _leading_integer(given.get("size"), default=Page().size)
     if size < 1:
         raise errors.invalid_page(size, "size")
-    if size > MOST_PER_PAGE:
-        raise errors.page_too_large(MOST_PER_PAGE)
-    if number < 1 or (number - 1) * size > LAST_OFFSET:
+    if size > MAX_PAGE_SIZE:
+        raise errors.page_too_large(MAX_PAGE_SIZE)
+    if number < 1 or (number - 1) * size > MAX_OFFSET:
         raise errors.invalid_page(number, "number")
     return Page(number, size)
 
@@ -199,4 +199,4 @@ def _leading_integer(value: Value, *, default: int) -> int:
     if not match:
         return 0
     text = match[1].replace("_", "")
-    return int(text) if len(text) <= 40 else (-FAR if text[0] == "-" else FAR)
+    return int(text) if len(text) <= 40 else (-OUT_OF_RANGE if text[0] == "-" else OUT_OF_RANGE)

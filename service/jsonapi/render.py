@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
+from service.query import Selection
 from service.schemas.base import PREFIX, dasherize
 from service.schemas.fields import Attribute, Boolean, Decimal, Identifier, Inet, Integer, String, Timestamp, Uuid
 from service.schemas.resource import Resource
-from service.selection import Selection
 
 Row = Sequence[Any]
 Flat = dict[str, Any]
@@ -21,7 +21,7 @@ Related = Mapping[int, str]  # The UUIDs of accounts by internal number.
 
 VERBATIM = {Boolean, Inet, Integer, String, Uuid}  # Whose value from the database is the value in JSON.
 DISPLAYED = {Decimal, Identifier, Timestamp}  # Whose `display` is all that there is to their serialiser.
-MOST_COMPILED = 512  # Clients choose fieldsets, so the number of renderers kept is bounded.
+MAX_RENDERERS = 512  # Clients choose fieldsets, so the number of renderers kept is bounded.
 SLOT = re.compile(r'"<(\w+)>"|\{(\w+)\}')  # For a value, and for text within a string.
 
 
@@ -110,14 +110,14 @@ def linkage(identifier: str | None) -> dict[str, str] | None:
     return {"type": "accounts", "id": identifier} if identifier else None
 
 
-def chosen(resource: Resource, selection: Selection) -> Renderer:
+def renderer_for(resource: Resource, selection: Selection) -> Renderer:
     """The renderer of what a request selects; a relationship that is hidden is not looked up."""
     linked = selection.include and not resource.hidden.issuperset(resource.relationships)
-    return compiled(resource, selection.fieldsets.get(resource.type), linked)
+    return get_renderer(resource, selection.fieldsets.get(resource.type), linked)
 
 
-@lru_cache(MOST_COMPILED)
-def compiled(resource: Resource, fieldset: tuple[str, ...] | None = None, linked: bool = False) -> Renderer:
+@lru_cache(MAX_RENDERERS)
+def get_renderer(resource: Resource, fieldset: tuple[str, ...] | None = None, linked: bool = False) -> Renderer:
     """The renderer of a fieldset in its order (None: everything); `linked` rows also carry related records' numbers."""
     everything = (*resource.attributes, *resource.relationships)
     return Renderer(resource, everything if fieldset is None else fieldset, linked)

@@ -7,7 +7,7 @@ from typing import BinaryIO, Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestConditions:
     """The request's own words; empty where it has none."""
 
     head: bool = False
@@ -18,7 +18,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FileSlice:
     """A piece of an open file, in bytes."""
 
     file: BinaryIO
@@ -27,22 +27,22 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class StoredResponse:
     """A whole answer; `content` is None where the headers are all of it."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    content: Part | AsyncIterator[bytes] | None = None
+    content: FileSlice | AsyncIterator[bytes] | None = None
 
 
 class Store(Protocol):
     """Where recordings are kept, or who sends them instead."""
 
-    def open(self, name: str, asked: Asked) -> AbstractAsyncContextManager[Delivery | None]:
-        """What to send while the block lasts, or None where there is no such recording. Raises Unreadable, Refused."""
+    def open(self, name: str, asked: RequestConditions) -> AbstractAsyncContextManager[StoredResponse | None]:
+        """What to send while the block lasts, or None if there is no such recording. Raises StorageError, ApiError."""
 
 
-class Unreadable(Exception):
+class StorageError(Exception):
     """A recording cannot be read, before anything of it was sent; `headers` stay on the answer."""
 
     def __init__(self, headers: Mapping[str, str] | None = None) -> None:
@@ -50,5 +50,5 @@ class Unreadable(Exception):
         self.headers = headers or {}
 
 
-class BrokenOff(Exception):
+class TruncatedError(Exception):
     """A recording ended before its end, after a part of it was sent."""

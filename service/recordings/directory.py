@@ -11,11 +11,11 @@ from stat import S_ISREG
 from typing import BinaryIO
 
 from service.recordings import ranges
-from service.recordings.delivery import Asked, Delivery, Part, Unreadable
-from service.recordings.ranges import Version
+from service.recordings.delivery import FileSlice, RequestConditions, StorageError, StoredResponse
+from service.recordings.ranges import Validators
 
 
-class Files:
+class DirectoryStore:
     """Opens the files of one folder; `headers` say what they hold."""
 
     def __init__(self, folder: Path, headers: Mapping[str, str]) -> None:
@@ -23,20 +23,20 @@ class Files:
         self._headers = headers
 
     @asynccontextmanager
-    async def open(self, name: str, asked: Asked) -> AsyncIterator[Delivery | None]:
+    async def open(self, name: str, asked: RequestConditions) -> AsyncIterator[StoredResponse | None]:
         try:
             file = await asyncio.to_thread(_opened, self._folder, name)
         except OSError as error:
-            raise Unreadable from error
+            raise StorageError from error
         if file is None:
             yield None
             return
         with file:
             yield self._delivery(file, asked)
 
-    def _delivery(self, file: BinaryIO, asked: Asked) -> Delivery:
+    def _delivery(self, file: BinaryIO, asked: RequestConditions) -> StoredResponse:
         version = _version(file)
-        choice = ranges.choose(version, asked)
+        choice = ranges.evaluate(version, asked)
         headers = {**self._headers, **version.headers}
         if choice.status != 304:
             headers["content-length"] = str(choice.count)
@@ -45,7 +45,7 @@ class Files:
         if choice.status == 416:
             headers["content-range"] = f"bytes */{version.size}"
         sent = choice.count and not asked.head
-        return Delivery(choice.status, headers, Part(file, choice.start, choice.count) if sent else None)
+        return StoredResponse(choice.status, headers, FileSlice(file, choice.start, choice.count) if sent else None)
 
 
 def _opened(folder: Path, name: str) -> BinaryIO | None:
@@ -66,7 +66,7 @@ def _opened(folder: Path, name: str) -> BinaryIO | None:
     return os.fdopen(descriptor, "rb")
 
 
-def _version(file: BinaryIO) -> Version:
+def _version(file: BinaryIO) -> Validators:
     state = os.fstat(file.fileno())
     tag = f'"{state.st_mtime_ns:x}-{state.st_size:x}"'
-    return Version(state.st_size, tag, datetime.fromtimestamp(int(state.st_mtime), UTC))
+    return Validators(state.st_size, tag, datetime.fromtimestamp(int(state.st_mtime), UTC))

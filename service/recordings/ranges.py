@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
-from service.recordings.delivery import Asked
+from service.recordings.delivery import RequestConditions
 
 RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[ \t]*", re.IGNORECASE)
 ENTITY_TAG = re.compile(r'(?:W/)?("[!#-~]*")')
@@ -14,7 +14,7 @@ ENTITY_TAGS = re.compile(rf"\*|{ENTITY_TAG.pattern}(?:[ \t]*,[ \t]*{ENTITY_TAG.p
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class Validators:
     """What a recording is at the moment; the tag in its quotes, the time in whole seconds."""
 
     size: int
@@ -50,11 +50,11 @@ def single(text: str) -> tuple[int | None, int | None] | None:
     return None if last is not None and last < first else (first, last)
 
 
-def choose(version: Version, asked: Asked) -> Choice:
+def evaluate(version: Validators, asked: RequestConditions) -> Choice:
     """304, 416, 206 or 200."""
     if _has(version, asked):
         return Choice(304, 0, 0)
-    wanted = single(asked.range) if holds(asked.if_range, version.tag, version.modified) else None
+    wanted = single(asked.range) if if_range_matches(asked.if_range, version.tag, version.modified) else None
     if wanted is None:
         return Choice(200, 0, version.size)
     first, last = wanted
@@ -63,23 +63,23 @@ def choose(version: Version, asked: Asked) -> Choice:
     return Choice(206, start, end - start) if start < end else Choice(416, 0, 0)
 
 
-def holds(if_range: str, tag: str, modified: datetime) -> bool:
+def if_range_matches(if_range: str, tag: str, modified: datetime) -> bool:
     """Whether a part still fits what the client has: the very same tag or time, or no condition at all."""
-    return not if_range or if_range == tag or moment(if_range) == modified
+    return not if_range or if_range == tag or http_date(if_range) == modified
 
 
-def tags(text: str) -> str | None:
+def etag_list(text: str) -> str | None:
     """A list of entity tags, or `*`, in the form that any server understands; None for anything else."""
     return text.strip() if ENTITY_TAGS.fullmatch(text.strip()) else None
 
 
-def strong(text: str) -> str | None:
+def strong_etag(text: str) -> str | None:
     """One entity tag that promises the very same bytes."""
     match = ENTITY_TAG.fullmatch(text)
     return text if match and match[1] == text else None
 
 
-def moment(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
     """A time as HTTP writes it; None for what is none, or none that there can be."""
     try:
         read = parsedate_to_datetime(text)
@@ -88,8 +88,8 @@ def moment(text: str) -> datetime | None:
         return None
 
 
-def _has(version: Version, asked: Asked) -> bool:
+def _has(version: Validators, asked: RequestConditions) -> bool:
     if asked.if_none_match:
         return asked.if_none_match.strip() == "*" or version.tag in ENTITY_TAG.findall(asked.if_none_match)
-    since = moment(asked.if_modified_since)
+    since = http_date(asked.if_modified_since)
     return since is not None and version.modified <= since

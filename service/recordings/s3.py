@@ -9,8 +9,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from service import errors
-from service.recordings import names, ranges
-from service.recordings.delivery import Asked, BrokenOff, Delivery, Unreadable
+from service.recordings import file_names, ranges
+from service.recordings.delivery import RequestConditions, StorageError, StoredResponse, TruncatedError
 from service.settings import S3
 
 CHUNK = 65536  # Bytes.
@@ -19,7 +19,7 @@ KEPT = ("accept-ranges", "content-encoding", "content-length", "content-range", 
 EMPTY = {304: ("etag", "last-modified"), 404: (), 416: ("content-range",)}
 
 
-class Bucket:
+class S3Store:
     """Reads one bucket; each recording holds a connection until it has been sent."""
 
     def __init__(self, client: Any, settings: S3, headers: Mapping[str, str]) -> None:
@@ -29,10 +29,10 @@ class Bucket:
         self._lent = 0
 
     @asynccontextmanager
-    async def open(self, name: str, asked: Asked) -> AsyncIterator[Delivery | None]:
+    async def open(self, name: str, asked: RequestConditions) -> AsyncIterator[StoredResponse | None]:
         if self._lent >= self._settings.pool_size:
             raise errors.busy("Too many recordings are being sent.")
-        headers = {**self._headers, "content-disposition": names.attachment(name)}
+        headers = {**self._headers, "content-disposition": file_names.attachment(name)}
         self._lent += 1
         try:
             found = await self._found(name, asked, headers)
@@ -41,8 +41,8 @@ class Bucket:
         finally:
             self._lent -= 1
 
-    async def _found(self, name: str, asked: Asked, headers: Mapping[str, str]) -> dict[str, Any]:
-        """The bucket's answer, where it is one about this recording. Raises Unreadable."""
+    async def _found(self, name: str, asked: RequestConditions, headers: Mapping[str, str]) -> dict[str, Any]:
+        """The bucket's answer, where it is one about this recording. Raises StorageError."""
         ask = self._client.head_object if asked.head else self._client.get_object
         key = {"Bucket": self._settings.bucket, "Key": self._settings.prefix + name}
         try:
@@ -50,12 +50,12 @@ class Bucket:
             if _status(found) == 412:  # What the client has a part of is gone, so it gets the whole.
                 found = await _answer(ask, key | _conditions(asked))
         except (BotoCoreError, ClientError, OSError) as error:
-            raise Unreadable({"content-disposition": headers["content-disposition"]}) from error
+            raise StorageError({"content-disposition": headers["content-disposition"]}) from error
         return found
 
 
 @asynccontextmanager
-async def opened(settings: S3, headers: Mapping[str, str]) -> AsyncIterator[Bucket]:
+async def opened(settings: S3, headers: Mapping[str, str]) -> AsyncIterator[S3Store]:
     """A bucket whose connections are closed with the block; nothing is asked of it yet."""
     config = Config(
         connect_timeout=settings.connect_timeout,
@@ -76,24 +76,24 @@ async def opened(settings: S3, headers: Mapping[str, str]) -> AsyncIterator[Buck
         config=config,
     )
     async with client as open_client:
-        yield Bucket(open_client, settings, headers)
+        yield S3Store(open_client, settings, headers)
 
 
-def _conditions(asked: Asked) -> dict[str, Any]:
+def _conditions(asked: RequestConditions) -> dict[str, Any]:
     given = {
-        "IfNoneMatch": ranges.tags(asked.if_none_match),
-        "IfModifiedSince": ranges.moment(asked.if_modified_since),
+        "IfNoneMatch": ranges.etag_list(asked.if_none_match),
+        "IfModifiedSince": ranges.http_date(asked.if_modified_since),
     }
     return {name: value for name, value in given.items() if value}
 
 
-def _range(asked: Asked) -> dict[str, Any]:
+def _range(asked: RequestConditions) -> dict[str, Any]:
     """A single range, on the condition that the recording is still the one of which the client has a part."""
     if ranges.single(asked.range) is None:
         return {}
     if not asked.if_range:
         return {"Range": asked.range}
-    given = {"IfMatch": ranges.strong(asked.if_range), "IfUnmodifiedSince": ranges.moment(asked.if_range)}
+    given = {"IfMatch": ranges.strong_etag(asked.if_range), "IfUnmodifiedSince": ranges.http_date(asked.if_range)}
     condition = {name: value for name, value in given.items() if value}
     return {"Range": asked.range} | condition if condition else {}
 
@@ -110,14 +110,14 @@ async def _answer(ask: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _delivery(found: Mapping[str, Any], headers: Mapping[str, str]) -> Delivery:
+def _delivery(found: Mapping[str, Any], headers: Mapping[str, str]) -> StoredResponse:
     said, status = dict(found["ResponseMetadata"]["HTTPHeaders"]), _status(found)
     size = found.get("Error", {}).get("ActualObjectSize")
     if status == 416 and size:
         said["content-range"] = f"bytes */{size}"
     kept = {name: said[name] for name in EMPTY.get(status, KEPT) if name in said}
     body = found.get("Body")
-    return Delivery(status, {**headers, **kept}, _chunks(body) if body else None)
+    return StoredResponse(status, {**headers, **kept}, _chunks(body) if body else None)
 
 
 async def _chunks(body: Any) -> AsyncIterator[bytes]:
@@ -125,7 +125,7 @@ async def _chunks(body: Any) -> AsyncIterator[bytes]:
         async for chunk in body.iter_chunks(CHUNK):
             yield chunk
     except Exception as error:  # Whichever of three libraries noticed it.
-        raise BrokenOff(str(error)) from error
+        raise TruncatedError(str(error)) from error
 
 
 @asynccontextmanager

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from service.recordings.delivery import Store
-from service.recordings.directory import Files
+from service.recordings.directory import DirectoryStore
 from service.recordings.x_accel import XAccel
 from service.settings import Recordings
 
 AUDIO = {"mp3": "audio/mpeg", "wav": "audio/wav"}
-UNSEEN = {"cache-control": "no-cache"}
+NO_CACHE = {"cache-control": "no-cache"}
 BELONGING = {
     "directory": "recordings.directory",
     "s3": "recordings.s3.bucket",
@@ -21,15 +21,15 @@ BELONGING = {
 @asynccontextmanager
 async def opened(settings: Recordings) -> AsyncIterator[Store]:
     """The store, with its connections, until the block ends."""
-    headers: Mapping[str, str] = {**UNSEEN, "content-type": AUDIO[settings.format]}
+    headers: Mapping[str, str] = {**NO_CACHE, "content-type": AUDIO[settings.format]}
     if settings.mode == "x-accel":
         yield XAccel(headers)
     elif settings.mode == "directory":
-        yield Files(Path(settings.directory), headers)
+        yield DirectoryStore(Path(settings.directory), headers)
     else:
         from service.recordings import s3  # An extra, which nobody else has to install.
 
-        async with s3.opened(settings.s3, UNSEEN) as bucket:
+        async with s3.opened(settings.s3, NO_CACHE) as bucket:
             yield bucket
 
 

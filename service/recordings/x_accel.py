@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
-from service.recordings.delivery import Asked, Delivery
+from service.recordings.delivery import RequestConditions, StoredResponse
 
 
 class XAccel:
@@ -14,5 +14,5 @@ class XAccel:
         self._headers = headers
 
     @asynccontextmanager
-    async def open(self, name: str, asked: Asked) -> AsyncIterator[Delivery | None]:
-        yield Delivery(200, {**self._headers, "x-accel-redirect": f"/record/{quote(name, safe='')}"})
+    async def open(self, name: str, asked: RequestConditions) -> AsyncIterator[StoredResponse | None]:
+        yield StoredResponse(200, {**self._headers, "x-accel-redirect": f"/record/{quote(name, safe='')}"})

@@ -20,7 +20,7 @@ MATCHES = ("eq", "not_eq", "cont", "start", "end", "in", "not_in", "cont_any")
 EQUALITIES = ("eq", "not_eq", "in", "not_in")
 
 ASCII_SPACE = " \t\n\v\f\r"
-FAR = 10**40  # Farther out than any integer column reaches: longer numbers compare the same way.
+OUT_OF_RANGE = 10**40  # Farther out than any integer column reaches: longer numbers compare the same way.
 DIGITS_BEFORE_POINT = 131072  # The most that PostgreSQL's numeric holds,
 DIGITS_AFTER_POINT = 16383  # and reads.
 
@@ -87,7 +87,7 @@ class Integer(Attribute):
             raise self._invalid(value)
         sign = -1 if text[0] == "-" else 1
         digits = text.lstrip("+-0") or "0"
-        return sign * (int(digits) if len(digits) <= 40 else FAR)
+        return sign * (int(digits) if len(digits) <= 40 else OUT_OF_RANGE)
 
 
 class Identifier(Integer):

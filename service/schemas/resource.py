@@ -6,12 +6,12 @@ from datetime import tzinfo
 from functools import cached_property
 from typing import Any
 
+from service.query import Sort
 from service.schemas.accounts import AccountSchema
 from service.schemas.base import ResourceSchema, dasherize
 from service.schemas.cdrs import CdrSchema
 from service.schemas.fields import Attribute, Integer, ToAccount
 from service.schemas.incoming_cdrs import IncomingCdrSchema
-from service.selection import Sort
 
 SCHEMAS: tuple[type[ResourceSchema], ...] = (IncomingCdrSchema, CdrSchema, AccountSchema)
 
@@ -32,7 +32,7 @@ class FilterRule:
         return self.operator in ("in", "not_in", "cont_any")
 
     @property
-    def bare(self) -> bool:
+    def empty_matches_nothing(self) -> bool:
         """Whether it is `filter[id]`, which alone means no record at all when it is empty."""
         return self.name == "id"
 

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from service import timings
+from service.observability import timings
 from service.web.keys import CALLER, REQUEST_ID, ROUTE
 
 PATIENCE = 3.0  # Seconds in which spans have to be taken; the last ones hold up the end of the process.

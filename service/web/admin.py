@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import orjson
 from aiohttp import web
 
-from service import metrics
-from service.errors import Refused
+from service.errors import ApiError
+from service.observability import metrics
 
 PATIENCE = 2.0  # Seconds in which everything has to answer; who asks does not wait much longer.
 NOT_CACHED = {"cache-control": "no-store"}
@@ -17,20 +17,20 @@ Health = Callable[[], Awaitable[Mapping[str, str | None]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Operated:
+class AdminState:
     """What the port tells of: `stopping` is set from a signal to stop on; `health` says what each part suffers of."""
 
     stopping: asyncio.Event
     health: Health
 
 
-OPERATED = web.AppKey("operated", Operated)
+ADMIN_STATE = web.AppKey("operated", AdminState)
 
 
-def create(operated: Operated) -> web.Application:
+def create(operated: AdminState) -> web.Application:
     """The application of the port; it knows no customers."""
     app = web.Application()
-    app[OPERATED] = operated
+    app[ADMIN_STATE] = operated
     app.router.add_get("/live", live)
     app.router.add_get("/ready", ready)
     app.router.add_get("/metrics", measured)
@@ -44,7 +44,7 @@ async def live(_: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """Whether requests should be sent here, and all that speaks against it."""
-    operated = request.app[OPERATED]
+    operated = request.app[ADMIN_STATE]
     parts = await operated.health()
     reasons = [f"{name}: {problem}" for name, problem in parts.items() if problem is not None]
     if operated.stopping.is_set():
@@ -55,7 +55,7 @@ async def ready(request: web.Request) -> web.Response:
 
 async def measured(_: web.Request) -> web.Response:
     """Everything that is measured, of all processes, for Prometheus."""
-    text = await asyncio.to_thread(metrics.exposition)
+    text = await asyncio.to_thread(metrics.render)
     return web.Response(body=text, headers={"content-type": metrics.CONTENT_TYPE, **NOT_CACHED})
 
 
@@ -66,7 +66,7 @@ async def problem_of(answer: Awaitable[object]) -> str | None:
             await answer
     except TimeoutError:
         return f"did not answer in {PATIENCE:g} seconds"
-    except Refused as refused:
+    except ApiError as refused:
         return str(refused)
     except Exception as error:
         return type(error).__name__

@@ -9,27 +9,28 @@ from datetime import UTC, datetime
 import structlog
 from aiohttp import web
 
-from service.db.stream import Stream, TooManyRows
-from service.errors import Refused
-from service.jsonapi import exports, render, tabular
-from service.jsonapi.query import Query
+from service.db.export import Stream, TooManyRowsError
+from service.errors import ApiError
+from service.jsonapi import render
+from service.jsonapi.query_string import Query
 from service.jsonapi.render import Renderer
-from service.jsonapi.tabular import Format
+from service.tables import export_request, formats
+from service.tables.formats import Format
 from service.web import encodings
 from service.web.keys import CALLER, ROUTE, SETTINGS, STREAMS
-from service.web.responses import UNSEEN
+from service.web.responses import NO_CACHE
 
-FORESEEN = (Refused, TooManyRows, ConnectionError, TimeoutError, asyncio.CancelledError)
+FORESEEN = (ApiError, TooManyRowsError, ConnectionError, TimeoutError, asyncio.CancelledError)
 VARY = "Accept, Accept-Encoding"
 
 log = structlog.get_logger()
 
 
 async def stream(request: web.Request, query: Query, table: Format) -> web.StreamResponse:
-    """Everything that can be refused is refused before the first byte. Raises Refused."""
+    """Everything that can be refused is refused before the first byte. Raises ApiError."""
     settings, resource = request.app[SETTINGS].export, request[ROUTE].resource
-    wanted = exports.read(resource, query, datetime.now(UTC), settings.max_days)
-    renderer = render.chosen(resource, wanted.selection)
+    wanted = export_request.read(resource, query, datetime.now(UTC), settings.max_days)
+    renderer = render.renderer_for(resource, wanted.selection)
     async with request.app[STREAMS].read(
         resource,
         renderer.columns,
@@ -38,7 +39,7 @@ async def stream(request: web.Request, query: Query, table: Format) -> web.Strea
         linked=renderer.linked,
         counted=wanted.counted,
     ) as found:
-        pieces = _pieces(found, renderer, table, tabular.headings(resource, wanted.selection))
+        pieces = _pieces(found, renderer, table, formats.headings(resource, wanted.selection))
         first = await anext(pieces, b"")
         response = _response(f"{wanted.name}.{table.suffix}", table, found.total)
         await _send(request, response, first, pieces, settings.client_timeout)
@@ -57,7 +58,7 @@ async def _pieces(found: Stream, renderer: Renderer, table: Format, headings: Se
 
 def _response(name: str, table: Format, total: int | None) -> web.StreamResponse:
     counted = {} if total is None else {"x-total-count": str(total)}
-    headers = {"content-type": table.content_type, "vary": VARY, **UNSEEN}
+    headers = {"content-type": table.content_type, "vary": VARY, **NO_CACHE}
     return web.StreamResponse(headers={**headers, "content-disposition": f'attachment; filename="{name}"', **counted})
 
 

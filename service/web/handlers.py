@@ -8,59 +8,59 @@ from aiohttp import web
 
 from service import errors
 from service.db.reader import Row
-from service.jsonapi import accept, document, params, render, stretches
-from service.jsonapi.cursors import Seal
+from service.jsonapi import accept, cursor_pages, document, params, render
+from service.jsonapi.cursors import CursorSigner
 from service.jsonapi.render import Renderer
+from service.query import CursorPage, Selection
 from service.schemas.base import PREFIX
 from service.schemas.resource import Resource
-from service.selection import Selection, Stretch
-from service.web import exports, links, queries, recordings, responses, routes
-from service.web.keys import CALLER, CURSOR_KEYS, FORMAT, LEAVE, READER, ROUTE
+from service.web import exports, origin, parameters, recording_delivery, responses, routes
+from service.web.keys import CALLER, CURSOR_KEYS, FORMAT, READER, RELEASE, ROUTE
 
 
-async def index(request: web.Request) -> web.StreamResponse:
+async def list_records(request: web.Request) -> web.StreamResponse:
     """A page of a list, or all of it as a table."""
     if table := request.get(FORMAT):
-        return await exports.stream(request, queries.of(request), table)
-    resource, asked, base = request[ROUTE].resource, queries.of(request), links.base(request)
+        return await exports.stream(request, parameters.of(request), table)
+    resource, asked, base = request[ROUTE].resource, parameters.of(request), origin.base(request)
     profile = accept.cursor_profile(", ".join(request.headers.getall("Accept", ())))
-    seal = Seal(request.app[CURSOR_KEYS], resource.type, request[CALLER])
+    seal = CursorSigner(request.app[CURSOR_KEYS], resource.type, request[CALLER])
     selection = params.many(resource, asked, datetime.now(UTC), seal, profiled=profile is not None)
-    renderer = render.chosen(resource, selection)
+    renderer = render.renderer_for(resource, selection)
     if selection.stretch:
-        return responses.ok(await _stretch(request, renderer, selection, selection.stretch, seal), profile)
+        return responses.ok(await _cursor_page(request, renderer, selection, selection.stretch, seal), profile)
     found = await request.app[READER].page(resource, renderer.columns, selection, request[CALLER])
-    records, included = await _documented(request, renderer, selection, found.rows, base)
+    records, included = await _render_with_included(request, renderer, selection, found.rows, base)
     url = f"{base}{PREFIX}/{resource.type}"
     return responses.ok(document.many(records, included, found.total, url, asked, selection.page))
 
 
-async def show(request: web.Request) -> web.Response:
+async def one_record(request: web.Request) -> web.Response:
     """One record."""
     resource = request[ROUTE].resource
-    selection = params.one(resource, queries.of(request))
-    renderer = render.chosen(resource, selection)
+    selection = params.one(resource, parameters.of(request))
+    renderer = render.renderer_for(resource, selection)
     row = await _row(request, renderer.columns)
-    (record,), included = await _documented(request, renderer, selection, [row], links.base(request))
+    (record,), included = await _render_with_included(request, renderer, selection, [row], origin.base(request))
     return responses.ok(document.one(record, included))
 
 
 async def related(request: web.Request) -> web.Response:
     """The account that a record points to."""
     _identifier(request)
-    target = _target(request)
-    renderer = render.compiled(target, params.related(target, queries.of(request)).fieldsets.get(target.type))
-    accounts = await _accounts(request, renderer, [await _row(request, _pointer(request))])
-    records = renderer.records(accounts.values(), links.base(request))
+    target = _account_resource(request)
+    renderer = render.get_renderer(target, params.related(target, parameters.of(request)).fieldsets.get(target.type))
+    accounts = await _accounts(request, renderer, [await _row(request, _account_column(request))])
+    records = renderer.records(accounts.values(), origin.base(request))
     return responses.ok(document.one(records[0] if records else None))
 
 
 async def linkage(request: web.Request) -> web.Response:
     """Which account a record points to; query parameters mean nothing here."""
-    row = await _row(request, _pointer(request))
-    accounts = await _accounts(request, render.compiled(_target(request), ()), [row])
+    row = await _row(request, _account_column(request))
+    accounts = await _accounts(request, render.get_renderer(_account_resource(request), ()), [row])
     identifier = next((account[0] for account in accounts.values()), None)
-    resource, base = request[ROUTE].resource, links.base(request)
+    resource, base = request[ROUTE].resource, origin.base(request)
     addresses = render.links(f"{base}{PREFIX}/{resource.type}/{row[0]}", next(iter(resource.relationships)))
     return responses.ok(document.relationship(render.linkage(identifier), addresses))
 
@@ -68,12 +68,12 @@ async def linkage(request: web.Request) -> web.Response:
 async def recording(request: web.Request) -> web.StreamResponse:
     """The recording of a call; an empty 404 where the caller may not hear one."""
     _, local_tag, exists = await _row(request, ("id", "local_tag", "rec"))
-    return await recordings.answer(request, local_tag) if exists else recordings.missing(request)
+    return await recording_delivery.answer(request, local_tag) if exists else recording_delivery.missing(request)
 
 
 HANDLERS = {
-    routes.LIST: index,
-    routes.ONE: show,
+    routes.LIST: list_records,
+    routes.ONE: one_record,
     routes.RELATED: related,
     routes.LINKAGE: linkage,
     routes.RECORDING: recording,
@@ -98,48 +98,48 @@ def _identifier(request: web.Request) -> str:
 async def _row(request: web.Request, columns: tuple[str, ...]) -> Row:
     """The record that the path names, in the caller's scope."""
     identifier = _identifier(request)
-    leave = request.get(LEAVE, lambda: None)  # Who waits for a search keeps no place from those who need none.
+    leave = request.get(RELEASE, lambda: None)  # Who waits for a search keeps no place from those who need none.
     row = await request.app[READER].one(request[ROUTE].resource, columns, identifier, request[CALLER], leave)
     if row is None:
         raise errors.record_not_found(identifier)
     return row
 
 
-def _target(request: web.Request) -> Resource:
+def _account_resource(request: web.Request) -> Resource:
     resource = request[ROUTE].resource
     (relationship,) = resource.relationships.values()
     return resource.registry[relationship.type_]
 
 
-def _pointer(request: web.Request) -> tuple[str, ...]:
+def _account_column(request: web.Request) -> tuple[str, ...]:
     (relationship,) = request[ROUTE].resource.relationships.values()
     return ("id", relationship.column)
 
 
-async def _stretch(
-    request: web.Request, renderer: Renderer, selection: Selection, wanted: Stretch, seal: Seal
+async def _cursor_page(
+    request: web.Request, renderer: Renderer, selection: Selection, wanted: CursorPage, seal: CursorSigner
 ) -> bytes:
     """A page of a list by cursors."""
-    resource, base = request[ROUTE].resource, links.base(request)
+    resource, base = request[ROUTE].resource, origin.base(request)
     found = await request.app[READER].stretch(resource, renderer.columns, selection, wanted, request[CALLER])
-    records, included = await _documented(request, renderer, selection, found.rows, base)
-    cursors = stretches.cursors(seal, selection.sorts, found.places)
+    records, included = await _render_with_included(request, renderer, selection, found.rows, base)
+    cursors = cursor_pages.cursors(seal, selection.sorts, found.places)
     page: dict[str, Any] = {} if found.total is None else {"total": found.total}
     if wanted.ranged and found.more:
         page["rangeTruncated"] = True
     url = f"{base}{PREFIX}/{resource.type}"
-    addresses = stretches.links(url, queries.of(request), wanted, cursors, found.more)
+    addresses = cursor_pages.links(url, parameters.of(request), wanted, cursors, found.more)
     return document.stretch(records, cursors, included, page, addresses)
 
 
-async def _documented(
+async def _render_with_included(
     request: web.Request, renderer: Renderer, selection: Selection, rows: Sequence[Row], base: str
 ) -> tuple[list[bytes], list[bytes]]:
     """Records, and the accounts that they point to if those are asked for."""
     if not renderer.linked:
         return renderer.records(rows, base), []
-    target = _target(request)
-    accounts = render.compiled(target, selection.fieldsets.get(target.type))
+    target = _account_resource(request)
+    accounts = render.get_renderer(target, selection.fieldsets.get(target.type))
     found = await _accounts(request, accounts, rows)
     records = renderer.records(rows, base, {number: str(account[0]) for number, account in found.items()})
     return records, accounts.records(found.values(), base)
@@ -148,5 +148,5 @@ async def _documented(
 async def _accounts(request: web.Request, renderer: Renderer, rows: Iterable[Row]) -> dict[int, Row]:
     """The accounts that rows point to with their last column, in order of appearance, as far as the caller may see."""
     numbers = dict.fromkeys(row[-1] for row in rows if row[-1] is not None)
-    found = await request.app[READER].numbered(_target(request), renderer.columns, numbers, request[CALLER])
+    found = await request.app[READER].by_numbers(_account_resource(request), renderer.columns, numbers, request[CALLER])
     return {number: found[number] for number in numbers if number in found}

@@ -4,12 +4,12 @@ import time
 
 from aiohttp import web
 
-from service import timings
-from service.errors import Refused
+from service.errors import ApiError
 from service.jsonapi import document
 from service.jsonapi.accept import MEDIA_TYPE
-from service.web.buckets import Allowance
-from service.web.keys import ALLOWANCE, ANSWERED, RENEWAL, REQUEST_ID, SETTINGS, STARTED, STOPPING
+from service.observability import timings
+from service.web.keys import RATE_LIMIT, RENEWED_COOKIE, REQUEST_ID, RESPONSE_STARTED, SETTINGS, STARTED, STOPPING
+from service.web.token_bucket import RateLimit
 
 SECURITY = {
     "x-frame-options": "SAMEORIGIN",
@@ -18,7 +18,7 @@ SECURITY = {
     "x-permitted-cross-domain-policies": "none",
     "referrer-policy": "strict-origin-when-cross-origin",
 }
-UNSEEN = {"cache-control": "no-cache"}
+NO_CACHE = {"cache-control": "no-cache"}
 JSON_API = {"content-type": MEDIA_TYPE, "vary": "Accept"}
 
 
@@ -28,20 +28,20 @@ def ok(body: bytes, profile: str | None = None) -> web.Response:
     return web.Response(body=body, headers={**JSON_API, **applied})
 
 
-def refusal(refused: Refused) -> web.Response:
+def error_document(refused: ApiError) -> web.Response:
     """An error document."""
-    headers = {**JSON_API, **UNSEEN}
+    headers = {**JSON_API, **NO_CACHE}
     if refused.retry_after is not None:
         headers["retry-after"] = str(refused.retry_after)
     return web.Response(status=refused.problems[0].status, body=document.errors(refused.problems), headers=headers)
 
 
-def nothing(content_type: str) -> web.Response:
+def empty_404(content_type: str) -> web.Response:
     """There is no recording, or none that the caller may hear."""
-    return web.Response(status=404, headers={"content-type": content_type, **UNSEEN})
+    return web.Response(status=404, headers={"content-type": content_type, **NO_CACHE})
 
 
-async def finish(request: web.Request, response: web.StreamResponse) -> None:
+async def add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Completes the headers of every response, streamed or not, in the reference's order, as it is about to leave."""
     headers = response.headers
     headers.popall("Server", None)
@@ -49,13 +49,13 @@ async def finish(request: web.Request, response: web.StreamResponse) -> None:
     headers.clear()
     headers.extend(SECURITY)
     headers.extend(own)
-    if RENEWAL in request:
-        headers.add("set-cookie", request[RENEWAL])
-    if ALLOWANCE in request:
-        headers.extend(_limits(request[ALLOWANCE]))
+    if RENEWED_COOKIE in request:
+        headers.add("set-cookie", request[RENEWED_COOKIE])
+    if RATE_LIMIT in request:
+        headers.extend(_limits(request[RATE_LIMIT]))
     headers["x-request-id"] = request[REQUEST_ID]
-    request[ANSWERED] = time.monotonic()
-    headers["x-runtime"] = f"{request[ANSWERED] - request[STARTED]:.6f}"
+    request[RESPONSE_STARTED] = time.monotonic()
+    headers["x-runtime"] = f"{request[RESPONSE_STARTED] - request[STARTED]:.6f}"
     if request.app[SETTINGS].listen.server_timing:
         headers["server-timing"] = _server_timing()
     if request.app[STOPPING].is_set():  # The client's next request has to go to another process.
@@ -63,11 +63,11 @@ async def finish(request: web.Request, response: web.StreamResponse) -> None:
         headers["connection"] = "close"
 
 
-def _limits(allowance: Allowance) -> dict[str, str]:
+def _limits(rate_limit: RateLimit) -> dict[str, str]:
     return {
-        "ratelimit-limit": str(allowance.limit),
-        "ratelimit-remaining": str(allowance.remaining),
-        "ratelimit-reset": str(allowance.reset),
+        "ratelimit-limit": str(rate_limit.limit),
+        "ratelimit-remaining": str(rate_limit.remaining),
+        "ratelimit-reset": str(rate_limit.reset),
     }
 
 

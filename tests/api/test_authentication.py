@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jose import jwt
 
-from service.auth.tokens import Dynamic, Tokens
+from service.auth.tokens import DynamicClaims, TokenService
 from service.errors import unavailable
 from service.web import keys
 from tests.conftest import SECRET, Answer, Api, Data, Serve
@@ -165,7 +165,7 @@ async def test_all_secrets_verify_and_the_first_signs(serve: Serve, data: Data) 
     )
 
 
-DYNAMIC = Dynamic(7)
+DYNAMIC = DynamicClaims(7)
 REVOCATIONS = [
     (7, "DELETE FROM sys.api_access", "incoming-cdrs/1", 401),
     (7, "UPDATE sys.api_access SET account_ids = '{5}'", "incoming-cdrs/1", 404),
@@ -185,7 +185,7 @@ def listening(data: Data) -> None:
 @pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize(("caller", "statement", "path", "status"), REVOCATIONS)
 async def test_without_a_memory_a_revocation_acts_at_once(
-    serve: Serve, data: Data, caller: int | Dynamic, statement: str, path: str, status: int
+    serve: Serve, data: Data, caller: int | DynamicClaims, statement: str, path: str, status: int
 ) -> None:
     api = await serve(data.dsn, AUTH__CACHE_SECONDS="0")
     assert (await api.get(path, caller)).status == 200
@@ -199,23 +199,23 @@ async def test_a_revocation_acts_when_the_memory_ends(
     api: Api,
     data: Data,
     monkeypatch: pytest.MonkeyPatch,
-    caller: int | Dynamic,
+    caller: int | DynamicClaims,
     statement: str,
     path: str,
     status: int,
 ) -> None:
-    monkeypatch.setattr("service.memory.monotonic", lambda: 1000.0)
+    monkeypatch.setattr("service.concurrency.cache.monotonic", lambda: 1000.0)
     assert (await api.get(path, caller)).status == 200
     data.execute(statement)
-    monkeypatch.setattr("service.memory.monotonic", lambda: 1000.0 + 4.999)
+    monkeypatch.setattr("service.concurrency.cache.monotonic", lambda: 1000.0 + 4.999)
     assert (await api.get(path, caller)).status == 200
-    monkeypatch.setattr("service.memory.monotonic", lambda: 1000.0 + 5)
+    monkeypatch.setattr("service.concurrency.cache.monotonic", lambda: 1000.0 + 5)
     assert (await api.get(path, caller)).status == status
 
 
 async def test_callers_and_tokens_are_remembered_each_for_itself(api: Api, data: Data) -> None:
     data.customer(8)
-    callers = [7, 8, Dynamic(7), Dynamic(8), Dynamic(7, account_ids=(5,))]
+    callers = [7, 8, DynamicClaims(7), DynamicClaims(8), DynamicClaims(7, account_ids=(5,))]
     for _ in range(2):
         assert [(await api.get("incoming-cdrs/1", caller)).status for caller in callers] == [200, 404, 200, 404, 404]
     access = api.client.app[keys.ACCESS]  # type: ignore[union-attr] # started long ago
@@ -263,7 +263,7 @@ async def test_without_a_lifetime_an_ended_token_is_still_ended(serve: Serve, da
 
 
 async def test_a_dynamic_session_carries_all_its_words_on(api: Api) -> None:
-    cookie = (await with_cookie(api, Tokens([SECRET], None).issue(Dynamic(7)))).headers["set-cookie"]
+    cookie = (await with_cookie(api, TokenService([SECRET], None).issue(DynamicClaims(7)))).headers["set-cookie"]
     claims = jwt.get_unverified_claims(cookie.split(";")[0].partition("=")[2])
     assert list(claims["cfg"].items()) == [
         ("customer_id", 7),

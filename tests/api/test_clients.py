@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from service import metrics
-from service.web import clients, keys
+from service.observability import metrics
+from service.web import disconnects, keys
 from tests.conftest import Connect, Data, Serve
 from tests.load import until
 
@@ -47,17 +47,17 @@ async def test_who_goes_away_in_the_queue_is_worked_for_no_more(
     serve: Serve, data: Data, connect: Connect, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No look at the clients comes in time here, so the turn comes to somebody who has gone."""
-    monkeypatch.setattr(clients, "ROUND", 600)
+    monkeypatch.setattr(disconnects, "INTERVAL", 600)
     data.customer(7)
     api = await serve(data.dsn, OVERLOAD__CONCURRENCY="1")
     app = api.client.app
-    under_way, before = app[keys.UNDER_WAY], looked_up()
+    under_way, before = app[keys.IN_FLIGHT], looked_up()
     with data.locked():
         first = asyncio.create_task(api.get("incoming-cdrs", 7))
         await data.blocked(1)
         client = await connect(str(api.client.make_url("/")))
         await client.send(f"{LIST}/1", Authorization=api.tokens.issue(7))
-        await until(lambda: app[keys.TURNS].waiting == 1)
+        await until(lambda: app[keys.LIMITER].waiting == 1)
         client.writer.close()
         await until(lambda: any(request.transport is None for request in under_way.values()))
     assert (await first).status == 200

@@ -15,13 +15,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.app import create
-from service.auth.tokens import Dynamic
+from service.auth.tokens import DynamicClaims
 from service.db import keyset, schema
 from service.files import SQL
 from service.jsonapi.accept import cursor_profile
 from service.schemas.fields import Boolean, Decimal, Inet, Integer, Timestamp
 from service.schemas.resource import Resource, configured
+from service.web.app import create
 from tests.conftest import SECRET, Answer, Api, Data, Databases, Serve
 from tests.conftest import configured as configure
 
@@ -357,8 +357,8 @@ def test_a_cursor_serves_its_own_list_order_and_scope_only(running: Running) -> 
     assert running.get(f"incoming-cdrs?page[after]={cursor}").error == (400, "118")
     assert running.get(f"cdrs?sort=time_start&page[after]={cursor}").error == (400, "118")
     assert running.get(f"cdrs?page[after]={cursor}", 8).error == (400, "118")
-    assert running.get(f"cdrs?page[after]={cursor}", Dynamic(7)).status == 200  # type: ignore[arg-type]
-    assert running.get(f"cdrs?page[after]={cursor}", Dynamic(7, account_ids=[1])).error == (400, "118")  # type: ignore[arg-type]
+    assert running.get(f"cdrs?page[after]={cursor}", DynamicClaims(7)).status == 200  # type: ignore[arg-type]
+    assert running.get(f"cdrs?page[after]={cursor}", DynamicClaims(7, account_ids=[1])).error == (400, "118")  # type: ignore[arg-type]
 
 
 async def test_secrets_rotate_without_ending_a_walk(serve: Serve, data: Data) -> None:

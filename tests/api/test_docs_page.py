@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.web import viewer
+from service.web import docs
 from service.web.responses import SECURITY
 from tests import browser
 from tests.conftest import Api, Data, Databases, Serve
@@ -52,14 +52,14 @@ async def test_they_are_only_read(serve: Serve, method: str) -> None:
 
 
 async def test_without_the_viewer_there_is_still_the_description(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewer, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(docs, "PACKAGE", "no_such_package")
     api = await serve(NOWHERE, LOG__LEVEL="error")
     assert (await api.get("docs")).error == (404, "404")
     assert (await api.get("openapi.json")).status == 200
 
 
 def test_the_viewer_is_read_and_never_run() -> None:
-    assert viewer.PACKAGE not in sys.modules
+    assert docs.PACKAGE not in sys.modules
 
 
 @pytest.fixture

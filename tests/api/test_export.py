@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from service.jsonapi.tabular import CSV
+from service.tables.formats import CSV
 from service.web.encodings import takes_gzip
 from tests.conftest import Answer, Api, Data, Serve
 from tests.load import until

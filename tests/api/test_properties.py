@@ -14,12 +14,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.app import create
 from service.jsonapi import document, render
-from service.jsonapi.names import is_blank
+from service.jsonapi.spelling import is_blank
 from service.schemas.fields import Boolean, Identifier, Inet, Integer, String, Timestamp, Uuid
 from service.schemas.fields import Decimal as DecimalField
 from service.schemas.resource import FilterRule, Resource, configured
+from service.web.app import create
 from tests.conftest import GOLDEN_SECRET, Api, Databases
 from tests.conftest import configured as configure
 
@@ -151,7 +151,7 @@ COMPARED = {
     name: rule
     for name, rule in RESOURCES["cdrs"].filters.items()
     # Addresses and NaN have an order of PostgreSQL's own; accounts are resolved elsewhere.
-    if not rule.accounts and not rule.bare and not isinstance(rule.field, Inet | Uuid)
+    if not rule.accounts and not rule.empty_matches_nothing and not isinstance(rule.field, Inet | Uuid)
 }
 BASE = "SELECT {} FROM cdr.cdr WHERE customer_id = 10 AND is_last_cdr"
 
@@ -250,8 +250,8 @@ def rendered(
     resource: Resource, names: Names, target_names: Names, linked: bool, records: Records, account: dict[str, Any]
 ) -> bytes:
     """What the service sends: only the rows that the renderers ask for."""
-    renderer, target = render.compiled(resource, names, linked), resource.registry["accounts"]
-    accounts = render.compiled(target, target_names)
+    renderer, target = render.get_renderer(resource, names, linked), resource.registry["accounts"]
+    accounts = render.get_renderer(target, target_names)
     rows = [tuple({**record, "account_id": 1}[column] for column in renderer.columns) for record in records]
     included = [tuple(account[column] for column in accounts.columns)] if records and linked else []
     found = renderer.records(rows, "http://h", {1: account["id"]} if linked else None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.auth.tokens import Dynamic
+from service.auth.tokens import DynamicClaims
 from tests.conftest import Api, Data
 
 OWN, SECOND, FOREIGN = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
@@ -40,7 +40,7 @@ async def test_what_is_anothers_is_as_if_it_did_not_exist(api: Api, cdrs: str, t
 @pytest.mark.parametrize("caller", ["row", "token"])
 async def test_allowed_accounts_limit_calls_and_accounts(api: Api, data: Data, cdrs: str, caller: str) -> None:
     data.execute("UPDATE sys.api_access SET account_ids = '{72}' WHERE id = 7")
-    who = 7 if caller == "row" else Dynamic(7, account_ids=(72,))
+    who = 7 if caller == "row" else DynamicClaims(7, account_ids=(72,))
     assert (await api.get(cdrs, who)).ids == ["2"]
     assert (await api.get(f"{cdrs}/1", who)).status == 404
     assert (await api.get("accounts", who)).ids == [SECOND]

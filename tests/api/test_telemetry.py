@@ -13,9 +13,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from service import settings, telemetry, timings
-from service.app import create
-from service.telemetry import failures, traces
+from service import settings, telemetry
+from service.observability import timings
+from service.telemetry import sentry, traces
+from service.web.app import create
 from tests.conftest import Api, Data, Serve, configured
 
 NUMBER = "447700900123"
@@ -77,7 +78,7 @@ async def test_an_unexpected_failure_is_told_without_a_value(data: Data) -> None
     data.execute("ALTER TABLE cdr.cdr RENAME COLUMN dst_prefix_in TO another")
 
     def install(app: Any) -> None:
-        failures.install(app, "https://key@sentry.example/1", received)
+        sentry.install(app, "https://key@sentry.example/1", received)
         traces.install(app, exporter)
 
     path = f"cdrs?filter[dst_prefix_in_eq]={NUMBER}"
@@ -87,7 +88,7 @@ async def test_an_unexpected_failure_is_told_without_a_value(data: Data) -> None
     frames = event["exception"]["values"][-1]["stacktrace"]["frames"]
     assert [frame["module"] for frame in frames if frame["module"] == "service.db.pool"]
     assert event["tags"] == {"request_id": "abc"}
-    assert event.keys() <= failures.KEPT
+    assert event.keys() <= sentry.KEPT
     for told in (json.dumps(event, default=str), *(span.to_json() for span in exporter.get_finished_spans())):
         assert not [secret for secret in (NUMBER, "eyJ", "filter[", data.dsn) if secret in told]
 

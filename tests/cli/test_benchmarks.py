@@ -89,7 +89,7 @@ def test_the_memory_of_the_services_backends_is_found(databases: Databases, star
 
 def test_both_ways_of_rendering_agree() -> None:
     made = rendering.records(3)
-    assert rendering.compiled(made)() == rendering.dumped(made)()
+    assert rendering.get_renderer(made)() == rendering.dumped(made)()
 
 
 def test_the_table_tells_what_was_reached_what_was_not_and_what_is_not_served() -> None:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.auth.tokens import Tokens
+from service.auth.tokens import TokenService
 from tests.conftest import SECRET, Data, Databases
 from tests.programs import Program, serving
 
@@ -43,7 +43,7 @@ def running(postgres: Databases, prepared: str) -> Iterator[Run]:
         "AUTH__SECRETS": json.dumps([SECRET]),
     }
     with serving(**known) as program:
-        yield Run(data, program, Tokens([SECRET], None).issue(7))
+        yield Run(data, program, TokenService([SECRET], None).issue(7))
     postgres.drop(data.name)
 
 
@@ -99,7 +99,7 @@ def test_a_copy_is_brought_up_to_date(week: Run, tmp_path: Path) -> None:
 
 def test_an_example_tells_why_it_was_refused(sync: ModuleType, week: Run) -> None:
     client = importlib.import_module("cdr_client")
-    with pytest.raises(client.Refused, match="Authorization token expired or incorrect"):
+    with pytest.raises(client.ApiError, match="Authorization token expired or incorrect"):
         next(client.Client(week.program.url, "x").records("cdrs", {}))
 
 

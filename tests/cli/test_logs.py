@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from service.auth.tokens import Dynamic, Tokens
+from service.auth.tokens import DynamicClaims, TokenService
 from tests.conftest import SECRET, Connect, Data
 from tests.load import once
 from tests.programs import Program, serving
@@ -30,8 +30,8 @@ def known(data: Data) -> dict[str, str]:
     }
 
 
-def token(subject: int | Dynamic = 7) -> str:
-    return Tokens([SECRET], None).issue(subject)
+def token(subject: int | DynamicClaims = 7) -> str:
+    return TokenService([SECRET], None).issue(subject)
 
 
 SENT = [
@@ -47,7 +47,7 @@ SENT = [
 WHO = {
     "by header": {"Authorization": token()},
     "by cookie": {"Cookie": f"{COOKIE}={token()}; other={WORD}"},
-    "by dynamic token": {"Authorization": token(Dynamic(7))},
+    "by dynamic token": {"Authorization": token(DynamicClaims(7))},
     "as nobody": {"Authorization": f"Bearer {WORD}"},
     "from elsewhere": {"Authorization": token(), "User-Agent": WORD, "Referer": f"http://x/{NUMBER}", "X-Odd": WORD},
     "through proxies": {"Authorization": token(), "X-Forwarded-Host": WORD, "Forwarded": f"for={NUMBER}"},
@@ -65,7 +65,7 @@ MALFORMED = [
 
 def assert_nothing_is_told(program: Program) -> None:
     text = json.dumps(program.events)
-    signatures = [sent.rpartition(".")[2] for sent in (token(), token(Dynamic(7)))]
+    signatures = [sent.rpartition(".")[2] for sent in (token(), token(DynamicClaims(7)))]
     for secret in (NUMBER, WORD, WORD.upper(), SECRET, "eyJ", COOKIE, "filter", *signatures):
         assert secret not in text, secret
 
@@ -116,7 +116,7 @@ async def test_the_database_quotes_values_in_its_errors_and_the_log_does_not(kno
 
 FAILING = """
 import asyncio, logging, sys, structlog
-from service import logs
+from service.observability import logs
 logs.configure("debug", sys.argv[1])
 
 def fail(number):

@@ -13,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
-from service import metrics
+from service.observability import metrics
 from tests.conftest import SECRET, Connect, Data
 from tests.load import once
 from tests.programs import Program, run, serving

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.auth.tokens import Tokens
+from service.auth.tokens import TokenService
 from tests.conftest import SECRET, Connect, Data
 from tests.load import asking, once, until
 from tests.programs import Program, run, serving
@@ -32,7 +32,7 @@ def known(data: Data) -> dict[str, str]:
 
 
 def token(secret: str = SECRET) -> str:
-    return Tokens([secret], None).issue(7)
+    return TokenService([secret], None).issue(7)
 
 
 async def logged(program: Program, event: str, times: int = 1) -> dict[str, str]:

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service.auth.tokens import Tokens
+from service.auth.tokens import TokenService
 from tests.conftest import SECRET, Data
 from tests.programs import Program, serving
 from tests.storage import Storage
 
 PATH = "/api/rest/customer/v1/incoming-cdrs/{}/rec"
 SMALL, LONG = os.urandom(2**16), os.urandom(2**20) * 50
-TOKEN = Tokens([SECRET], None).issue(7)
+TOKEN = TokenService([SECRET], None).issue(7)
 MEMORY = 12 * 2**10  # KiB that may come with buffers and allocations, a quarter of the recording.
 
 

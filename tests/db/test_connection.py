@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from service.db.compose import Statement
 from service.db.connection import Connection, Limits, hosts
 from service.db.pool import Pool
+from service.db.select import Statement
 from tests.conftest import Databases
 from tests.load import until
 
@@ -48,7 +48,7 @@ async def test_no_more_than_the_limit_are_prepared(connection: Connection) -> No
 async def test_a_connection_that_remembers_too_much_is_replaced(
     empty_database: str, monkeypatch: pytest.MonkeyPatch, prepared: int
 ) -> None:
-    monkeypatch.setattr("service.db.connection.REMEMBERED", 6)
+    monkeypatch.setattr("service.db.connection.MAX_CACHED_RELATIONS", 6)
     pool = Pool("test", empty_database, replace(LIMITS, size=1, prepared=prepared))
     backends = []
     for number in range(24):
@@ -62,7 +62,7 @@ async def test_a_connection_that_remembers_too_much_is_replaced(
 async def test_what_is_new_goes_to_a_new_connection_rather_than_to_one_that_knows_enough(
     empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.db.connection.REMEMBERED", 6)
+    monkeypatch.setattr("service.db.connection.MAX_CACHED_RELATIONS", 6)
     pool = Pool("test", empty_database, LIMITS)
     backends = [await pool.fetch(f"SELECT pg_backend_pid(), {number}", repeated=True) for number in range(12)]
     assert len({pid for ((pid, _),) in backends}) == 2

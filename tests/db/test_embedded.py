@@ -16,8 +16,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from service.db import embedded, programs
-from service.db.embedded import EmbeddedUnavailable, Server, find_binaries
+from service.demo import postgres, privileges
+from service.demo.postgres import EmbeddedPostgresError, Server, find_binaries
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 30
@@ -26,7 +26,7 @@ SECONDS = 30
 PARENT = """
 import sys
 from pathlib import Path
-from service.db.embedded import Server
+from service.demo.postgres import Server
 with Server.start(Path(sys.argv[1])) as server:
     print(server.pid, server.port, flush=True)
     sys.stdin.read()
@@ -37,7 +37,7 @@ ORDINARY = """
 import os, pwd, sys
 from pathlib import Path
 import psycopg2
-from service.db.embedded import Server
+from service.demo.postgres import Server
 nobody = pwd.getpwnam("nobody")
 os.setgroups([]), os.setgid(nobody.pw_gid), os.setuid(nobody.pw_uid)
 with Server.start(Path(sys.argv[1])) as server:
@@ -128,7 +128,7 @@ def test_options_override_the_defaults(used: Path) -> None:
 
 
 def test_a_wrong_option_is_quoted_from_the_log(used: Path) -> None:
-    with pytest.raises(EmbeddedUnavailable, match="no_such_option"):
+    with pytest.raises(EmbeddedPostgresError, match="no_such_option"):
         Server.start(used, options={"no_such_option": "1"})
 
 
@@ -198,7 +198,7 @@ def test_ctrl_c_reaches_only_the_parent_which_stops_the_server(used: Path) -> No
 
 def test_a_busy_folder_is_refused_and_its_server_lives_on(used: Path) -> None:
     with Server.start(used) as server:
-        with pytest.raises(EmbeddedUnavailable, match="Another PostgreSQL server runs in"):
+        with pytest.raises(EmbeddedPostgresError, match="Another PostgreSQL server runs in"):
             Server.start(used)
         assert ask(server, "SELECT 1") == 1
 
@@ -221,23 +221,23 @@ def test_an_interrupted_initdb_is_begun_again(folder: Path) -> None:
 
 
 def test_a_port_that_somebody_was_quicker_to_take_is_given_up(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free_port = embedded._free_port
+    free_port = postgres._free_port
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ports = iter([taken.getsockname()[1]])
-        monkeypatch.setattr(embedded, "_free_port", lambda: next(ports, None) or free_port())
+        monkeypatch.setattr(postgres, "_free_port", lambda: next(ports, None) or free_port())
         with Server.start(used) as server:
             assert ask(server, "SELECT 1") == 1
 
 
 def test_a_system_without_c_utf8_gets_a_database_all_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "LOCALES", ("--locale=no_SUCH.UTF-8", *embedded.LOCALES[1:]))
+    monkeypatch.setattr(postgres, "LOCALES", ("--locale=no_SUCH.UTF-8", *postgres.LOCALES[1:]))
     with Server.start(folder) as server:
         assert ask(server, "SELECT 'Z' < 'a' AND 'z' < 'ä'") is True
 
 
 def test_a_wrong_cdr_pg_bin_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDR_PG_BIN", str(folder))
-    with pytest.raises(EmbeddedUnavailable, match=f"CDR_PG_BIN is {folder}"):
+    with pytest.raises(EmbeddedPostgresError, match=f"CDR_PG_BIN is {folder}"):
         find_binaries()
 
 
@@ -253,13 +253,13 @@ def test_programs_that_do_not_run_are_a_clear_error(folder: Path, monkeypatch: p
         (folder / program).write_text("#!/bin/sh\necho broken on purpose\nexit 1\n")
         (folder / program).chmod(0o755)
     monkeypatch.setenv("CDR_PG_BIN", str(folder))
-    with pytest.raises(EmbeddedUnavailable, match="broken on purpose"):
+    with pytest.raises(EmbeddedPostgresError, match="broken on purpose"):
         Server.start(folder / "server")
 
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(folder: Path) -> None:
     (folder / "file").touch()
-    with pytest.raises(EmbeddedUnavailable, match="cannot run in"):
+    with pytest.raises(EmbeddedPostgresError, match="cannot run in"):
         Server.start(folder / "file" / "server")
 
 
@@ -277,7 +277,7 @@ def test_root_without_namespaces_runs_it_as_nobody(folder: Path, monkeypatch: py
     def forbidden(alias: int) -> None:
         raise PermissionError("unshare")
 
-    monkeypatch.setattr(programs, "_enter_namespace", forbidden)
+    monkeypatch.setattr(privileges, "_enter_namespace", forbidden)
     with Server.start(folder) as server:
         assert ask(server, "SELECT 1") == 1
         assert Path(f"/proc/{server.pid}").stat().st_uid == pwd.getpwnam("nobody").pw_uid

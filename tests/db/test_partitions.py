@@ -91,7 +91,7 @@ def partition_of(moment: datetime) -> str:
 
 async def test_the_first_guess_is_the_one_partition_whose_core_holds_the_id(directory: Directory) -> None:
     for number in range(1005, 1895, 10):
-        first = next(iter(directory.guesses(number)))
+        first = next(iter(directory.candidates(number)))
         day = TODAY - 9 * DAY + (number - 1000) * timedelta(seconds=864)
         inside = 2 <= (number - 1000) % 100 <= 97
         assert days(first) == [partition_of(day)] or not inside
@@ -102,22 +102,22 @@ async def test_a_late_row_does_not_widen_the_first_guess(calls: Data) -> None:
     calls.execute("ANALYZE cdr.cdr")
     async for directory in opened(calls.dsn):
         await directory.refresh()
-        first, second = list(directory.guesses(1850))[:2]
+        first, second = list(directory.candidates(1850))[:2]
         assert len(first) == 1
         assert partition_of(datetime.now(UTC) - 7 * DAY) in days(second)
 
 
 async def test_an_id_newer_than_all_is_first_looked_for_today(directory: Directory) -> None:
-    first = next(iter(directory.guesses(10**9)))
+    first = next(iter(directory.candidates(10**9)))
     assert days(first) == [partition_of(datetime.now(UTC))]
 
 
 async def test_an_empty_directory_guesses_nothing_and_searches_all(empty_database: str) -> None:
     schema.apply(empty_database, SQL / "schema" / "cdr")
     async for directory in opened(empty_database):
-        assert list(directory.guesses(1)) == []
+        assert list(directory.candidates(1)) == []
         await directory.refresh()
-        assert list(directory.guesses(1)) == []
+        assert list(directory.candidates(1)) == []
         assert await directory.search(1) == []
 
 
@@ -142,8 +142,8 @@ async def test_a_call_that_came_after_the_directory_is_found(
     calls.execute("DELETE FROM cdr.cdr WHERE id = %s", (id,))
     assert (await api.get(f"incoming-cdrs/{id}", VENDOR)).status == 404
     calls.insert("cdr.cdr", id=id, time_start=TODAY - days_ago * DAY, vendor_id=VENDOR)
-    answer = await api.get(f"incoming-cdrs/{id}", VENDOR)
-    assert (answer.status, answer.json["data"]["id"]) == (200, str(id))
+    wait_until_ready = await api.get(f"incoming-cdrs/{id}", VENDOR)
+    assert (wait_until_ready.status, wait_until_ready.json["data"]["id"]) == (200, str(id))
 
 
 async def test_there_is_no_such_call_only_after_all_were_asked(serve: Serve, calls: Data, ran: Ran) -> None:
@@ -166,7 +166,7 @@ async def test_many_who_look_for_nothing_share_the_searches(serve: Serve, calls:
     api = await serve(calls.dsn, **NEVER)
     await ready(api, ran)
     answers = await asyncio.gather(*(api.get(f"incoming-cdrs/{id}", VENDOR) for id in range(1, 61)))
-    assert {answer.status for answer in answers} == {404}
+    assert {wait_until_ready.status for wait_until_ready in answers} == {404}
     assert ran.names.count("search") < 30
 
 
@@ -184,7 +184,7 @@ async def test_whoever_waits_for_a_search_is_in_nobodys_way(serve: Serve, calls:
         assert (await api.get("incoming-cdrs/1850", VENDOR)).status == 200
         assert not any(task.done() for task in unknown)
         locking.rollback()
-        assert [answer.status for answer in await asyncio.gather(*unknown)] == [404] * 3
+        assert [wait_until_ready.status for wait_until_ready in await asyncio.gather(*unknown)] == [404] * 3
 
 
 DETACH, DROP = "ALTER TABLE cdr.cdr DETACH PARTITION {0}", "DROP TABLE {0}"
@@ -296,8 +296,8 @@ async def test_a_wide_list_by_ids_plans_only_the_partitions_that_hold_them(
 ) -> None:
     api = await serve(calls.dsn, **NEVER)
     await ready(api, ran)
-    answer = await api.get(f"incoming-cdrs?{query}&filter[time_start_gteq]=2000-01-01", VENDOR)
-    assert set(answer.ids) == {"1050", "1051"} & set(answer.ids) != set()
+    wait_until_ready = await api.get(f"incoming-cdrs?{query}&filter[time_start_gteq]=2000-01-01", VENDOR)
+    assert set(wait_until_ready.ids) == {"1050", "1051"} & set(wait_until_ready.ids) != set()
     assert ran.names == ["search"] * query.count(",") + ["search", "list"] or ran.names == ["search", "list"]
     ran.clear()
     assert (await api.get("incoming-cdrs?filter[id_eq]=1850&filter[time_start_gteq]=2000-01-01", VENDOR)).ids == [
@@ -311,7 +311,7 @@ async def test_partitions_come_and_go_under_load_and_no_answer_is_wrong(serve: S
     statuses = []
     while not changing.done():
         found = await asyncio.gather(*(api.get(f"incoming-cdrs/{id}", VENDOR) for id in (1150, 1450, 1899, 3)))
-        statuses.append([answer.status for answer in found])
+        statuses.append([wait_until_ready.status for wait_until_ready in found])
     await changing
     assert statuses
     assert all(status == [200, 200, 200, 404] for status in statuses), statuses

@@ -12,10 +12,10 @@ from urllib.parse import urlencode
 import psycopg2
 import pytest
 
-from service.db import compose, schema
-from service.jsonapi import params, query, render
+from service.db import schema, select
+from service.jsonapi import params, query_string, render
+from service.query import Caller, CursorPage, Sort
 from service.schemas.resource import configured
-from service.selection import Caller, Sort, Stretch
 from tests.conftest import Data, Databases
 
 SQL = Path(__file__).parents[2] / "sql"
@@ -47,7 +47,7 @@ def database(postgres: Databases) -> Iterator[str]:
 class Plan:
     """What EXPLAIN says of a statement: the scans of tables, with their indexes and conditions."""
 
-    def __init__(self, dsn: str, statement: compose.Statement) -> None:
+    def __init__(self, dsn: str, statement: select.Statement) -> None:
         with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN (FORMAT JSON) {statement.text}", statement.parameters)
             [([plan],)] = cursor.fetchall()
@@ -76,11 +76,11 @@ def plans(dsn: str, cdrs: str, account_ids: tuple[int, ...] | None, now: datetim
     resource, caller = RESOURCES[cdrs], Caller(7, account_ids, False)
     parameters = {"filter[" + name + "]": value for name, value in asked.items() if name != "sort"}
     parameters |= {name: value for name, value in asked.items() if name == "sort"}
-    selection = params.many(resource, query.parse(urlencode(parameters)), now)
-    shown = render.compiled(resource).columns
+    selection = params.many(resource, query_string.parse(urlencode(parameters)), now)
+    shown = render.get_renderer(resource).columns
     return [
-        Plan(dsn, compose.listing(resource.sql, shown, selection.filters, selection.sorts, caller, limit=50)),
-        Plan(dsn, compose.count(resource.sql, selection.filters, caller)),
+        Plan(dsn, select.listing(resource.sql, shown, selection.filters, selection.sorts, caller, limit=50)),
+        Plan(dsn, select.count(resource.sql, selection.filters, caller)),
     ]
 
 
@@ -110,7 +110,7 @@ def test_a_look_up_uses_the_index_of_the_id_even_without_statistics(
     )
     resource, caller = RESOURCES[cdrs], Caller(7, account_ids, False)
     [(oid,)] = data.execute("SELECT 'cdr.new'::regclass::oid")
-    plan = Plan(data.dsn, compose.one(resource.sql, render.compiled(resource).columns, 9, caller, "cdr.new", oid))
+    plan = Plan(data.dsn, select.one(resource.sql, render.get_renderer(resource).columns, 9, caller, "cdr.new", oid))
     assert plan.indexes == {"id"}, plan.text
     assert owner not in str(plan.bounds)
 
@@ -184,11 +184,11 @@ def test_a_page_by_cursor_begins_where_its_cursor_is(
     resource, caller = RESOURCES[cdrs], Caller(7, None, False)
     sorts = (Sort("time_start", descending), Sort("id", descending))
     place = ("2026-02-04 06:00:00.000001+00", "7000")
-    wanted = Stretch(3, before=place, backwards=True) if backwards else Stretch(3, after=place)
-    bounds = params.many(resource, query.parse("filter[time_start_gteq]=2026-02-02"), NOON).filters
+    wanted = CursorPage(3, before=place, backwards=True) if backwards else CursorPage(3, after=place)
+    bounds = params.many(resource, query_string.parse("filter[time_start_gteq]=2026-02-02"), NOON).filters
     plan = Plan(
         postgres.dsn(database),
-        compose.stretch(resource.sql, render.compiled(resource).columns, bounds, sorts, caller, wanted),
+        select.stretch(resource.sql, render.get_renderer(resource).columns, bounds, sorts, caller, wanted),
     )
     earlier = descending != backwards
     days = range(2, 5) if earlier else range(4, 11)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from service.db.embedded import Server
 from service.db.pool import Limits, Pool
-from service.errors import Refused
+from service.demo.postgres import Server
+from service.errors import ApiError
 from tests.conftest import Databases
 from tests.load import until
 
@@ -30,7 +30,7 @@ async def pool(empty_database: str) -> AsyncIterator[Pool]:
 
 
 async def refused(pool: Pool, statement: str) -> int:
-    with pytest.raises(Refused) as error:
+    with pytest.raises(ApiError) as error:
         await pool.fetch(statement)
     return error.value.problems[0].status
 
@@ -102,7 +102,7 @@ async def test_a_backend_that_no_longer_answers_is_left(empty_database: str) -> 
 async def test_there_are_never_more_connections_than_it_may_have(
     empty_database: str, postgres: Databases, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.db.connection.REMEMBERED", 2)
+    monkeypatch.setattr("service.db.connection.MAX_CACHED_RELATIONS", 2)
     pool = Pool("test", empty_database, Limits(4, 5, 5, 30))
     for n in range(20):
         texts = [f"SELECT {n}, {k}, pg_sleep(0.01)" for k in range(4)]

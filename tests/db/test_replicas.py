@@ -13,9 +13,9 @@ import psycopg2
 import pytest
 
 from service.db import schema
-from service.db.embedded import Server, find_binaries
 from service.db.pool import Limits, Pool
-from service.db.replicas import Replica, Replicated
+from service.db.replicas import Replica, ReplicaRouter
+from service.demo.postgres import Server, find_binaries
 from service.files import SQL
 from service.web.keys import READER
 from tests.conftest import Serve
@@ -65,11 +65,11 @@ def standby(primary: Server, tmp_path: Path) -> Iterator[Standby]:
 
 
 @pytest.fixture
-async def both(primary: Server, standby: Standby) -> AsyncIterator[Replicated]:
+async def both(primary: Server, standby: Standby) -> AsyncIterator[ReplicaRouter]:
     """Watched, and the replica in use."""
-    made = Replicated(Pool("cdr", primary.dsn(), LIMITS), [Replica(Pool("replica 1", standby.dsn, LIMITS))], 5)
+    made = ReplicaRouter(Pool("cdr", primary.dsn(), LIMITS), [Replica(Pool("replica 1", standby.dsn, LIMITS))], 5)
     watching = asyncio.create_task(made.watch())
-    await until(lambda: made.replicas[0].fit)
+    await until(lambda: made.replicas[0].healthy)
     yield made
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
@@ -82,20 +82,20 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-async def test_reads_go_to_the_replica(both: Replicated) -> None:
+async def test_reads_go_to_the_replica(both: ReplicaRouter) -> None:
     assert await both.fetch(WHERE) == [(True,)]
     assert await both.primary.fetch(WHERE) == [(False,)]
 
 
-async def test_a_replica_that_died_is_replaced_by_the_primary(both: Replicated, standby: Standby) -> None:
+async def test_a_replica_that_died_is_replaced_by_the_primary(both: ReplicaRouter, standby: Standby) -> None:
     assert await both.fetch(WHERE) == [(True,)]
     standby.server.kill()
     assert await both.fetch(WHERE) == [(False,)]
-    assert not both.replicas[0].fit
+    assert not both.replicas[0].healthy
 
 
 async def test_a_statement_that_conflicts_with_replay_is_run_again(
-    both: Replicated, primary: Server, standby: Standby
+    both: ReplicaRouter, primary: Server, standby: Standby
 ) -> None:
     execute(primary.dsn(), "CREATE TABLE IF NOT EXISTS contested (n int)")
     known = "SELECT to_regclass('contested') IS NOT NULL"
@@ -110,16 +110,16 @@ async def test_a_statement_that_conflicts_with_replay_is_run_again(
 
 
 async def test_a_replica_too_far_behind_is_left_out_until_it_has_caught_up(
-    both: Replicated, primary: Server, standby: Standby
+    both: ReplicaRouter, primary: Server, standby: Standby
 ) -> None:
     both._most_lag = 0.001
     execute(standby.dsn, "SELECT pg_wal_replay_pause()")
     execute(primary.dsn(), "CREATE TABLE IF NOT EXISTS written (n int)")
     execute(primary.dsn(), "INSERT INTO written VALUES (1)")
-    await until(lambda: not both.replicas[0].fit)
+    await until(lambda: not both.replicas[0].healthy)
     assert await both.fetch(WHERE) == [(False,)]
     execute(standby.dsn, "SELECT pg_wal_replay_resume()")
-    await until(lambda: both.replicas[0].fit)
+    await until(lambda: both.replicas[0].healthy)
     assert await both.fetch(WHERE) == [(True,)]
 
 
@@ -169,4 +169,4 @@ async def test_lists_go_on_when_the_primary_is_gone(serve: Serve, tmp_path: Path
 async def until_ready(api: Any) -> None:
     """Waits until the service reads from its replica."""
     [replica] = api.client.app[READER]._calls.replicas
-    await until(lambda: replica.fit)
+    await until(lambda: replica.healthy)

@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 import psycopg2
 import pytest
 
-from service.db import compose
-from service.jsonapi import params, query, render
+from service.db import select
+from service.jsonapi import params, query_string, render
+from service.query import Caller, Filter, Selection, Sort
 from service.schemas.fields import Boolean, Decimal, Inet, Integer, String, Timestamp, Uuid
 from service.schemas.resource import FilterRule, Resource, configured
-from service.selection import Caller, Filter, Selection, Sort
 from tests.conftest import Databases
 
 RESOURCES = configured(UTC, {})
@@ -70,8 +70,8 @@ def statements(
 ) -> Iterator[Any]:
     filters = tuple(filters)
     for caller in CALLERS:
-        yield compose.listing(resource.sql, ("id",), filters, sorts, caller, limit=1)[:2]
-        yield compose.count(resource.sql, filters, caller)[:2]
+        yield select.listing(resource.sql, ("id",), filters, sorts, caller, limit=1)[:2]
+        yield select.count(resource.sql, filters, caller)[:2]
 
 
 def refused(cursor: Any, statement: str, parameters: Any) -> str | None:
@@ -84,7 +84,7 @@ def refused(cursor: Any, statement: str, parameters: Any) -> str | None:
 
 @EACH
 def test_the_sql_has_the_columns_that_the_declaration_needs_and_no_others(cursor: Any, resource: Resource) -> None:
-    cursor.execute(*compose.listing(resource.sql, ("*",), (), (Sort("id"),), CALLERS[0], limit=0)[:2])
+    cursor.execute(*select.listing(resource.sql, ("*",), (), (Sort("id"),), CALLERS[0], limit=0)[:2])
     columns = [column.name for column in cursor.description]
     needed = {field.column for field in resource.schema.fields.values()}
     needed |= {rule.column for rule in resource.filters.values()} | {resource.meta.number}
@@ -93,11 +93,14 @@ def test_the_sql_has_the_columns_that_the_declaration_needs_and_no_others(cursor
 
 @EACH
 def test_a_columns_type_is_its_fields(cursor: Any, resource: Resource) -> None:
-    cursor.execute(*compose.listing(resource.sql, ("*",), (), (Sort("id"),), CALLERS[0], limit=0)[:2])
+    cursor.execute(*select.listing(resource.sql, ("*",), (), (Sort("id"),), CALLERS[0], limit=0)[:2])
     oids = {column.name: column.type_code for column in cursor.description}
     cursor.execute("SELECT oid, typname FROM pg_type WHERE oid = ANY(%s)", (list(oids.values()),))
     names: dict[int, str] = dict(cursor.fetchall())
-    fields = {**resource.attributes, **{rule.name: rule.field for rule in resource.filters.values() if rule.bare}}
+    fields = {
+        **resource.attributes,
+        **{rule.name: rule.field for rule in resource.filters.values() if rule.empty_matches_nothing},
+    }
     fields |= {name: f for name, f in resource.schema.fields.items() if name not in resource.relationships}
     mistyped = {
         name: names[oids[field.column]]
@@ -126,7 +129,7 @@ def test_every_filter_runs_over_rows_whatever_the_value(cursor: Any, resource: R
         f"{name} {list(condition.values)}": problem
         for name, rule in resource.filters.items()
         for condition in conditions(rule)
-        if (problem := refused(cursor, *compose.count(resource.sql, (condition,), CALLERS[0])[:2]))
+        if (problem := refused(cursor, *select.count(resource.sql, (condition,), CALLERS[0])[:2]))
     }
     assert not problems
 
@@ -166,7 +169,7 @@ def test_what_a_client_sends_is_a_parameter_or_refused(cursor: Any, resource: Re
         asked = {f"filter[{name}]": quoted, f"fields[{resource.type}]": "id", "sort": "id", "include": ""}
         if not isinstance(rule.field, String):
             continue
-        selection = params.many(resource, query.parse(urlencode(asked)), NOW)
+        selection = params.many(resource, query_string.parse(urlencode(asked)), NOW)
         for statement, parameters in composed(resource, selection):
             assert "DROP" not in statement, name
             assert "DROP" in str(parameters), name
@@ -174,10 +177,10 @@ def test_what_a_client_sends_is_a_parameter_or_refused(cursor: Any, resource: Re
 
 
 def composed(resource: Resource, selection: Selection) -> list[Any]:
-    columns = render.compiled(resource, selection.fieldsets.get(resource.type)).columns
+    columns = render.get_renderer(resource, selection.fieldsets.get(resource.type)).columns
     return [
-        compose.listing(resource.sql, columns, selection.filters, selection.sorts, CALLERS[0], limit=1)[:2],
-        compose.count(resource.sql, selection.filters, CALLERS[0])[:2],
+        select.listing(resource.sql, columns, selection.filters, selection.sorts, CALLERS[0], limit=1)[:2],
+        select.count(resource.sql, selection.filters, CALLERS[0])[:2],
     ]
 
 
@@ -186,7 +189,7 @@ def test_names_in_statements_come_from_declarations_only(resource: Resource) -> 
     """Ask for every name there is, in a spelling of the client's own: only declared columns are in the selection."""
     selection = params.many(
         resource,
-        query.parse(
+        query_string.parse(
             urlencode(
                 {
                     "sort": ",".join(name.upper() for name in resource.sort_keys),
@@ -198,4 +201,4 @@ def test_names_in_statements_come_from_declarations_only(resource: Resource) -> 
     )
     known = {field.column for field in resource.schema.fields.values()}
     assert {sort.column for sort in selection.sorts} <= known
-    assert set(render.compiled(resource, selection.fieldsets[resource.type]).columns) <= known
+    assert set(render.get_renderer(resource, selection.fieldsets[resource.type]).columns) <= known

@@ -6,12 +6,12 @@ from datetime import UTC
 
 import pytest
 
-from service.db import compose, sql_files
+from service.db import select, sql_files
 from service.db.connection import Limits
+from service.db.export import BATCH, FIRST, Stream, TooManyRowsError
 from service.db.pool import Pool
-from service.db.stream import BATCH, FIRST, Stream, TooManyRows
+from service.query import Caller, Sort
 from service.schemas.resource import configured
-from service.selection import Caller, Sort
 from tests.conftest import Data
 from tests.load import until
 
@@ -53,7 +53,7 @@ async def _until(data: Data, busy: int) -> None:
 
 async def test_an_export_is_of_one_moment(data: Data, pool: Pool) -> None:
     data.call(1, vendor_id=7)
-    count = compose.count(RESOURCE.sql, (), Caller(7, None, False))[:3]
+    count = select.count(RESOURCE.sql, (), Caller(7, None, False))[:3]
     async with pool.transaction() as fetch:
         await fetch(sql_files.text("queries/one_snapshot"))
         assert await fetch(*count) == [(1,)]
@@ -70,7 +70,7 @@ def test_the_newest_calls_come_before_the_rest_is_read(data: Data) -> None:
         " SELECT n, now() - n * interval '1 minute', n % 5 FROM generate_series(1, 10000) AS n"
     )
     data.execute("ANALYZE cdr.cdr")
-    text, parameters, *_ = compose.stream(RESOURCE.sql, ("id",), (), NEWEST_FIRST, Caller(3, None, False), 10**6)
+    text, parameters, *_ = select.stream(RESOURCE.sql, ("id",), (), NEWEST_FIRST, Caller(3, None, False), 10**6)
     plan = "\n".join(line for (line,) in data.execute(f"EXPLAIN {text}", parameters))
     assert "Incremental Sort" in plan
     assert "vendor_id_time_start_idx" in plan
@@ -82,7 +82,7 @@ async def test_rows_come_in_batches_and_the_first_is_small(data: Data, pool: Poo
     data.execute(
         "INSERT INTO cdr.cdr (id, time_start, vendor_id) SELECT n, now(), 7 FROM generate_series(1, %s) AS n", (rows,)
     )
-    statement = compose.stream(RESOURCE.sql, ("id",), (), [Sort("id")], Caller(7, None, False), 10**6)
+    statement = select.stream(RESOURCE.sql, ("id",), (), [Sort("id")], Caller(7, None, False), 10**6)
     following = sql_files.text("queries/next_records")
     async with pool.transaction() as fetch:
         await fetch(*statement[:3])
@@ -98,5 +98,5 @@ async def test_one_row_too_many_is_no_row_left_out() -> None:
         return []
 
     assert [batch async for batch in Stream(None, None, 2, [(1,), (2,)], nothing).batches()] == [[(1,), (2,)]]
-    with pytest.raises(TooManyRows):
+    with pytest.raises(TooManyRowsError):
         [batch async for batch in Stream(None, None, 2, [(1,), (2,), (3,)], nothing).batches()]

@@ -41,7 +41,7 @@ TABLES = ("csv", "ndjson")
 OPEN = ("filter[time_start_gteq]", "filter[time_start_gt]")  # Without them, an export covers 24 hours.
 PROFILE = 'application/vnd.api+json; profile="https://jsonapi.org/profiles/ethanresnick/cursor-pagination"'
 ENDS = ("page[after]", "page[before]")
-PAGES = ("*/*", PROFILE)
+STATIC_FILES = ("*/*", PROFILE)
 AS_TABLES = ("text/csv", "application/x-ndjson;q=0.9, application/vnd.api+json;q=0.1")
 
 
@@ -73,10 +73,10 @@ def fit(case: Any) -> None:
     """Cursors become real ones, and parameters go together; what Accept names follows from the rest."""
     query, chance = case.query, zlib.crc32(repr(sorted(case.query.items())).encode())
     if "format" in query or any(name.startswith("page[") for name in query):
-        accept = PAGES[chance % len(PAGES)]
+        accept = STATIC_FILES[chance % len(STATIC_FILES)]
     else:
-        accept = (PAGES + AS_TABLES)[chance % 4]
-        if accept in PAGES and chance % 3:
+        accept = (STATIC_FILES + AS_TABLES)[chance % 4]
+        if accept in STATIC_FILES and chance % 3:
             query[ENDS[chance % 2]] = "any"
     case.headers["Accept"] = accept
     if query.get("format") in TABLES or accept in AS_TABLES:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from service import settings
-from service.db import compose
-from service.jsonapi.names import underscore
+from service.db import select
+from service.jsonapi.spelling import underscore
 from service.schemas.base import dasherize
 from service.schemas.fields import Attribute, String, Timestamp, ToAccount
 from service.schemas.resource import Resource, configured
@@ -106,12 +106,12 @@ def test_an_attribute_is_shown_or_filtered_by_or_it_would_be_of_no_use(resource:
 
 @EACH
 def test_every_operator_has_its_sql(resource: Resource) -> None:
-    assert {rule.operator for rule in resource.filters.values()} <= compose.CONDITIONS.keys()
+    assert {rule.operator for rule in resource.filters.values()} <= select.CONDITIONS.keys()
 
 
 @EACH
 def test_only_text_is_matched_by_patterns(resource: Resource) -> None:
-    matching = [rule for rule in resource.filters.values() if rule.operator in compose.PATTERNS]
+    matching = [rule for rule in resource.filters.values() if rule.operator in select.PATTERNS]
     assert all(isinstance(rule.field, String) for rule in matching)
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from service.memory import Memory
+from service.concurrency.cache import TTLCache
 
 SECONDS = 5.0
 
@@ -21,7 +21,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("service.memory.monotonic", clock)
+    monkeypatch.setattr("service.concurrency.cache.monotonic", clock)
     return clock
 
 
@@ -44,8 +44,8 @@ class Table:
         return value
 
 
-def remembered(table: Table, seconds: float = SECONDS, most: int = 10) -> Memory[int, str | None]:
-    return Memory("test", seconds, most)
+def remembered(table: Table, seconds: float = SECONDS, most: int = 10) -> TTLCache[int, str | None]:
+    return TTLCache("test", seconds, most)
 
 
 async def others() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from service.db import sql_files
-from service.jsonapi.names import WHITE_SPACE, MalformedList, is_blank, split_list, underscore
+from service.jsonapi.spelling import WHITE_SPACE, MalformedListError, is_blank, split_list, underscore
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_list_is_the_first_line_of_comma_separated_values(text: str, values: l
 
 @pytest.mark.parametrize("text", ['a"b', '"a', 'a, "b"', '"a"b', '"a" ,b'])
 def test_quotes_that_do_not_fit_together_are_refused(text: str) -> None:
-    with pytest.raises(MalformedList):
+    with pytest.raises(MalformedListError):
         split_list(text)
 
 

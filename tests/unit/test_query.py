@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.errors import Refused
-from service.jsonapi import query
-from service.jsonapi.query import Query
+from service.errors import ApiError
+from service.jsonapi import query_string
+from service.jsonapi.query_string import Query
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from service.jsonapi.query import Query
     ],
 )
 def test_brackets_nest(text: str, parsed: Query) -> None:
-    assert query.parse(text) == parsed
+    assert query_string.parse(text) == parsed
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,13 @@ def test_brackets_nest(text: str, parsed: Query) -> None:
     ["a=%", "a=%zz", "%f=1", "a=%ff", "a=1&a[b]=2", "a[b]=1&a=2", "a[]=1&a[b]=2", "a[b]=1&a[]=2", "a" + "[b]" * 40],
 )
 def test_what_cannot_be_read_is_a_bad_request(text: str) -> None:
-    with pytest.raises(Refused) as refused:
-        query.parse(text)
+    with pytest.raises(ApiError) as refused:
+        query_string.parse(text)
     assert refused.value.problems[0].code == "400"
 
 
 def test_links_sort_each_level_and_encode_like_a_form() -> None:
-    parsed = query.parse("sort=-a&filter[b]=x%20y&filter[a_in]=1,*&fields[cdrs]=~é")
-    assert query.encode(parsed) == ("fields%5Bcdrs%5D=~%C3%A9&filter%5Ba_in%5D=1%2C%2A&filter%5Bb%5D=x+y&sort=-a")
+    parsed = query_string.parse("sort=-a&filter[b]=x%20y&filter[a_in]=1,*&fields[cdrs]=~é")
+    assert query_string.encode(parsed) == (
+        "fields%5Bcdrs%5D=~%C3%A9&filter%5Ba_in%5D=1%2C%2A&filter%5Bb%5D=x+y&sort=-a"
+    )

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.recordings import names, ranges
-from service.recordings.delivery import Asked
-from service.recordings.ranges import Version
+from service.recordings import file_names, ranges
+from service.recordings.delivery import RequestConditions
+from service.recordings.ranges import Validators
 
 BODY = bytes(range(100))
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
@@ -16,7 +16,7 @@ NUMBERS = st.integers(0, 150)
 
 
 def body(text: str, size: int) -> tuple[int, bytes]:
-    choice = ranges.choose(Version(size, '"tag"', NEW_YEAR), Asked(range=text))
+    choice = ranges.evaluate(Validators(size, '"tag"', NEW_YEAR), RequestConditions(range=text))
     return choice.status, BODY[:size][choice.start : choice.start + choice.count]
 
 
@@ -43,11 +43,11 @@ def test_whatever_a_range_says_the_bytes_are_of_the_recording(text: str) -> None
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_name_in_a_header_stays_in_it_and_can_be_read_back(tag: str) -> None:
-    name = names.file_name(tag, "mp3")
+    name = file_names.file_name(tag, "mp3")
     if name is None:
         assert re.search(r"[/\x00-\x1f\x7f]", tag) or len(tag.encode()) > 251
         return
-    header = names.attachment(name)
+    header = file_names.attachment(name)
     assert header.isascii()
     assert header.isprintable()
     assert re.fullmatch(r"""attachment; filename="[^"\\]*"(; filename\*=UTF-8''[A-Za-z0-9._~%-]+)?""", header)
@@ -55,11 +55,11 @@ def test_a_name_in_a_header_stays_in_it_and_can_be_read_back(tag: str) -> None:
 
 @given(st.text())
 def test_conditions_are_handed_on_only_where_they_can_be_read(text: str) -> None:
-    for handed in (ranges.tags(text), ranges.strong(text)):
+    for handed in (ranges.etag_list(text), ranges.strong_etag(text)):
         assert handed is None or (handed.isascii() and handed.isprintable() and handed == text.strip())
 
 
 @given(st.lists(st.one_of(st.integers(0, 10**12).map(str), st.sampled_from(["Mon,", "Jan", "GMT", "-2359", "0:0:0"]))))
 def test_a_time_is_read_or_is_none_whatever_it_says(words: list[str]) -> None:
-    read = ranges.moment(" ".join(words))
+    read = ranges.http_date(" ".join(words))
     assert read is None or read.tzinfo is UTC

@@ -37,7 +37,7 @@ ODD = Resource(OddSchema(), frozenset(), {})
 @pytest.mark.parametrize("names", [None, ("rows",), ("url", "rows"), ("account",), ()])
 def test_an_unknown_type_and_odd_names_are_rendered_as_the_schema_dumps_them(names: tuple[str, ...] | None) -> None:
     record = {"id": 7, "rows": "quiet", "url": 1, "lambda_": "λ"}
-    renderer = render.compiled(ODD, names)
+    renderer = render.get_renderer(ODD, names)
     row = tuple(record[column] for column in renderer.columns)
     [found], [flat] = renderer.records([row], "http://h"), renderer.flat([row])
     dumped = OddSchema(base="http://h", fieldset=names).dump(record)["data"]
@@ -46,7 +46,7 @@ def test_an_unknown_type_and_odd_names_are_rendered_as_the_schema_dumps_them(nam
 
 
 def test_columns_that_follow_the_renderers_own_do_not_matter() -> None:
-    renderer = render.compiled(ODD, ("url",), linked=True)
+    renderer = render.get_renderer(ODD, ("url",), linked=True)
     assert renderer.columns == ("id", "url", "account_id")
     row = (7, 1, 5, "more", "still more")
     [found] = renderer.records([row], "http://h", {5: "u"})
@@ -55,7 +55,7 @@ def test_columns_that_follow_the_renderers_own_do_not_matter() -> None:
 
 
 def test_a_linked_row_names_its_account_if_that_is_known() -> None:
-    renderer = render.compiled(ODD, ("account",), linked=True)
+    renderer = render.get_renderer(ODD, ("account",), linked=True)
     known, unknown = (json.loads(record) for record in renderer.records([(7, 5), (8, 6)], "http://h", {5: "u"}))
     assert known["relationships"]["account"]["data"] == {"type": "accounts", "id": "u"}
     assert unknown["relationships"]["account"]["data"] is None
@@ -63,6 +63,6 @@ def test_a_linked_row_names_its_account_if_that_is_known() -> None:
 
 
 def test_a_host_that_a_client_made_up_stays_text() -> None:
-    [found] = render.compiled(ODD, ("account",)).records([(7,)], "http://'\"{}%s")
+    [found] = render.get_renderer(ODD, ("account",)).records([(7,)], "http://'\"{}%s")
     links = json.loads(found)["relationships"]["account"]["links"]
     assert links["related"] == "http://'\"{}%s/api/rest/customer/v1/odd/7/account"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.rounds import every
+from service.concurrency.tasks import run_periodically
 
 
 async def test_what_fails_is_said_and_done_again(capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,7 +16,7 @@ async def test_what_fails_is_said_and_done_again(capsys: pytest.CaptureFixture[s
             raise RuntimeError("broken")
         enough.set()
 
-    task = asyncio.create_task(every(0, work))
+    task = asyncio.create_task(run_periodically(0, work))
     async with asyncio.timeout(20):
         await enough.wait()
     task.cancel()

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from service.parquet import ROW_GROUP, Table
 from service.schemas.resource import configured
+from service.tables.parquet import ROW_GROUP, ParquetWriter
 
 RESOURCE = configured(UTC, {})["cdrs"]
 NAMES = ["id", "time-start", "duration", "customer-price", "success", "local-tag"]
@@ -25,7 +25,7 @@ def record(id: int, **values: Any) -> dict[str, Any]:
 def test_nothing_is_a_table_too_and_so_are_many_row_groups() -> None:
     for count in (0, 1, ROW_GROUP + 1):
         file = io.BytesIO()
-        table = Table(file, RESOURCE, NAMES)
+        table = ParquetWriter(file, RESOURCE, NAMES)
         for id in range(count):
             table.write([record(id)])
         table.close()
@@ -42,13 +42,13 @@ def test_nothing_is_a_table_too_and_so_are_many_row_groups() -> None:
 
 
 def test_a_value_that_a_type_cannot_hold_is_told_by_its_column() -> None:
-    table = Table(io.BytesIO(), RESOURCE, NAMES)
+    table = ParquetWriter(io.BytesIO(), RESOURCE, NAMES)
     table.write([record(1, time_start="10000-01-01T00:00:00.000Z")])
     with pytest.raises(OverflowError, match="time-start holds what Parquet"):
         table.close()
 
 
-PROGRAM = "from service.progress import Progress; p = Progress(4); p.more(2); p.more(2); p.end('x')"
+PROGRAM = "from service.commands.progress import Progress; p = Progress(4); p.more(2); p.more(2); p.end('x')"
 
 
 def test_a_person_at_a_terminal_sees_a_bar() -> None:

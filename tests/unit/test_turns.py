@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from service.web.turns import Bounds, Full, Turns
+from service.web.limiter import FairLimiter, LimiterSettings, LimitExceededError
 
 LONG = 3600
 
@@ -14,7 +14,7 @@ LONG = 3600
 class Crowd:
     """Customers who work until they are told to stop."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: FairLimiter) -> None:
         self.turns = turns
         self.working: list[tuple[str, asyncio.Event]] = []
         self.refused: list[str] = []
@@ -36,8 +36,8 @@ class Crowd:
 
     async def _work(self, customer: str) -> None:
         try:
-            leave = await self.turns.take(customer)
-        except Full as full:
+            leave = await self.turns.acquire(customer)
+        except LimitExceededError as full:
             self.refused.append(full.reason)
             return
         try:
@@ -55,7 +55,7 @@ async def settled() -> None:
 
 
 async def crowd(concurrency: int, each: int, queue: int = 100, queue_each: int = 100, wait: float = LONG) -> Crowd:
-    return Crowd(Turns(Bounds(concurrency, each, queue, queue_each, wait)))
+    return Crowd(FairLimiter(LimiterSettings(concurrency, each, queue, queue_each, wait)))
 
 
 async def test_no_more_work_at_once_than_there_are_places() -> None:

@@ -6,9 +6,9 @@ from service.web.middlewares.errors import errors
 from service.web.middlewares.negotiate import negotiate
 from service.web.middlewares.observe import observe
 from service.web.middlewares.overload import overload
-from service.web.middlewares.pages import pages
 from service.web.middlewares.rate_limit import rate_limit
 from service.web.middlewares.request_id import request_id
 from service.web.middlewares.route import route
+from service.web.middlewares.static import pages
 
 MIDDLEWARES = (request_id, observe, errors, pages, route, authenticate, rate_limit, negotiate, overload, conditional)

@@ -7,9 +7,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from structlog.contextvars import bind_contextvars
 
-from service.auth.tokens import Subject, Tokens
-from service.errors import Refused
-from service.web.keys import ACCESS, CALLER, RENEWAL, ROUTE, TOKENS
+from service.auth.tokens import Subject, TokenService
+from service.errors import ApiError
+from service.web.keys import ACCESS, CALLER, RENEWED_COOKIE, ROUTE, TOKENS
 from service.web.routes import RECORDING
 
 COOKIE = "_yeti_customer_v1_session"
@@ -23,16 +23,16 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     bind_contextvars(api_access=caller.api_access_id, customer=caller.customer_id)
     if words:
         return await handler(request)
-    request[RENEWAL] = _renewal(request.app[TOKENS], subject)
+    request[RENEWED_COOKIE] = _renewal(request.app[TOKENS], subject)
     try:
         return await handler(request)
-    except Refused:
+    except ApiError:
         if request[ROUTE].action == RECORDING:
-            del request[RENEWAL]
+            del request[RENEWED_COOKIE]
         raise
 
 
-def _renewal(tokens: Tokens, subject: Subject) -> str:
+def _renewal(tokens: TokenService, subject: Subject) -> str:
     parts = [f"{COOKIE}={tokens.issue(subject)}", "path=/"]
     if tokens.lifetime is not None:
         parts.append(f"expires={format_date_time(time.time() + tokens.lifetime)}")

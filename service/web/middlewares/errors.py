@@ -4,9 +4,9 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from service.errors import Problem, Refused, internal_error
+from service.errors import ApiError, ErrorObject, internal_error
 from service.web import responses
-from service.web.keys import REPORT
+from service.web.keys import ERROR_REPORTER
 
 log = structlog.get_logger()
 
@@ -15,12 +15,12 @@ log = structlog.get_logger()
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except Refused as refused:
-        return responses.refusal(refused)
+    except ApiError as refused:
+        return responses.error_document(refused)
     except web.HTTPException as refused:  # What aiohttp itself refuses, such as a target that is no path.
-        problem = Problem(refused.reason, refused.reason, str(refused.status), refused.status)
-        return responses.refusal(Refused(problem))
+        problem = ErrorObject(refused.reason, refused.reason, str(refused.status), refused.status)
+        return responses.error_document(ApiError(problem))
     except Exception as error:
         log.exception("request failed")
-        request.app[REPORT](error)
-        return responses.refusal(internal_error())
+        request.app[ERROR_REPORTER](error)
+        return responses.error_document(internal_error())

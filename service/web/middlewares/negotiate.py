@@ -6,11 +6,11 @@ Recordings are asked for by players, which name other types.
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from service.errors import Refused, not_acceptable
-from service.jsonapi import exports
+from service.errors import ApiError, not_acceptable
 from service.jsonapi.accept import takes_json_api
-from service.jsonapi.tabular import Format
-from service.web import queries
+from service.tables import export_request
+from service.tables.formats import Format
+from service.web import parameters
 from service.web.keys import FORMAT, ROUTE
 from service.web.routes import LIST, RECORDING
 
@@ -30,8 +30,8 @@ async def negotiate(request: web.Request, handler: Handler) -> web.StreamRespons
 def _table(request: web.Request, accept: str, acceptable: bool) -> Format | None:
     """The format of a list that is to be a table; its query does not matter where Accept is refused anyway."""
     try:
-        return exports.format_of(queries.of(request), accept)
-    except Refused:
+        return export_request.format_of(parameters.of(request), accept)
+    except ApiError:
         if acceptable:
             raise
         return None

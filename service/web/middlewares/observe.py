@@ -8,10 +8,10 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from service import metrics, timings
-from service.timings import Timing
+from service.observability import metrics, timings
+from service.observability.timings import Timing
 from service.web import proxies
-from service.web.keys import ANSWERED, CALLER, ROUTE, SETTINGS, STARTED, UNDER_WAY
+from service.web.keys import CALLER, IN_FLIGHT, RESPONSE_STARTED, ROUTE, SETTINGS, STARTED
 
 GONE = 499  # As nginx calls a client that went away before its answer.
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 @web.middleware
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-    under_way, task = request.app[UNDER_WAY], request.task
+    under_way, task = request.app[IN_FLIGHT], request.task
     under_way[task] = request
     try:
         response = await handler(request)
@@ -38,7 +38,9 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _note(request: web.Request, status: int, size: int) -> None:
     now = time.monotonic()
-    seconds = request.get(ANSWERED, now) - request[STARTED]  # What is streamed takes as long as its client likes.
+    seconds = (
+        request.get(RESPONSE_STARTED, now) - request[STARTED]
+    )  # What is streamed takes as long as its client likes.
     route, caller = request.get(ROUTE), request.get(CALLER)
     method = request.method if request.method in hdrs.METH_ALL else "other"
     _measure(method, route.template if route else "none", status, size, seconds)

@@ -5,11 +5,11 @@ import asyncio
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from service import metrics
 from service.errors import busy
-from service.web.keys import CALLER, FORMAT, LEAVE, ROUTE, TURNS
+from service.observability import metrics
+from service.web.keys import CALLER, FORMAT, LIMITER, RELEASE, ROUTE
+from service.web.limiter import LimitExceededError
 from service.web.routes import RECORDING
-from service.web.turns import Full
 
 
 @web.middleware
@@ -18,8 +18,8 @@ async def overload(request: web.Request, handler: Handler) -> web.StreamResponse
     if request[ROUTE].action == RECORDING or FORMAT in request:
         return await handler(request)
     try:
-        request[LEAVE] = leave = await request.app[TURNS].take(request[CALLER].customer_id)
-    except Full as full:
+        request[RELEASE] = leave = await request.app[LIMITER].acquire(request[CALLER].customer_id)
+    except LimitExceededError as full:
         metrics.REQUESTS_REFUSED.labels(full.reason).inc()
         raise busy("Too many requests are waiting.") from full
     try:

@@ -5,18 +5,18 @@ import time
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from service import metrics
 from service.errors import too_many_requests
-from service.web.keys import ALLOWANCE, BUCKETS, CALLER
+from service.observability import metrics
+from service.web.keys import CALLER, RATE_LIMIT, RATE_LIMITER
 
 
 @web.middleware
 async def rate_limit(request: web.Request, handler: Handler) -> web.StreamResponse:
-    buckets = request.app.get(BUCKETS)
+    buckets = request.app.get(RATE_LIMITER)
     if buckets is None:
         return await handler(request)
-    request[ALLOWANCE] = allowance = buckets.take(request[CALLER].customer_id, time.monotonic())
-    if allowance.spent:
+    request[RATE_LIMIT] = rate_limit = buckets.take(request[CALLER].customer_id, time.monotonic())
+    if rate_limit.exceeded:
         metrics.REQUESTS_REFUSED.labels("rate").inc()
-        raise too_many_requests(allowance.retry_after)
+        raise too_many_requests(rate_limit.retry_after)
     return await handler(request)

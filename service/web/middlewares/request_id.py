@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from structlog.contextvars import bind_contextvars
 
-from service import timings
+from service.observability import timings
 from service.web.keys import REQUEST_ID, STARTED
 
 UNWANTED = re.compile(r"[^A-Za-z0-9_@-]")

@@ -6,17 +6,17 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from service import errors
-from service.errors import Refused
+from service.errors import ApiError
 from service.files import DOCS
 from service.jsonapi import document
-from service.jsonapi.params import MOST_PER_PAGE
-from service.jsonapi.tabular import FORMATS
+from service.jsonapi.params import MAX_PAGE_SIZE
 from service.schemas.base import dasherize
 from service.schemas.fields import Integer
 from service.schemas.resource import Resource
+from service.tables.formats import FORMATS
 
 Example = dict[str, Any]
-Table: TypeAlias = Mapping[str, tuple[str, Callable[[Resource], Refused]]]
+Table: TypeAlias = Mapping[str, tuple[str, Callable[[Resource], ApiError]]]
 
 # Mistakes in a query by a name for each: the query, and what a resource answers to it.
 RECORD: Table = {
@@ -32,7 +32,7 @@ PAGE: Table = {
     "unknown-sort-key": ("sort=nosuch", lambda resource: errors.invalid_sort("nosuch", resource.type)),
     "page-number": ("page[number]=0", lambda _: errors.invalid_page(0, "number")),
     "page-size": ("page[size]=0", lambda _: errors.invalid_page(0, "size")),
-    "page-too-large": ("page[size]=1001", lambda _: errors.page_too_large(MOST_PER_PAGE)),
+    "page-too-large": ("page[size]=1001", lambda _: errors.page_too_large(MAX_PAGE_SIZE)),
 }
 VALUE: Table = {
     "unreadable-value": ("filter[id]=x", lambda _: errors.invalid_filter_value("x", "id")),
@@ -53,7 +53,7 @@ CURSORS: Table = {
         "page[after]=&page[size]=0",
         lambda _: errors.invalid_parameter("page[size]", "page[size] must be a positive integer."),
     ),
-    "cursor-page-too-large": ("page[after]=&page[size]=1001", lambda _: errors.cursor_page_too_large(MOST_PER_PAGE)),
+    "cursor-page-too-large": ("page[after]=&page[size]=1001", lambda _: errors.cursor_page_too_large(MAX_PAGE_SIZE)),
     "cursor-page-total": (
         "page[after]=&page[total]=x",
         lambda _: errors.invalid_parameter("page[total]", "page[total] must be true or false."),
@@ -99,7 +99,7 @@ def recorded(operation: str, resources: Mapping[str, Resource]) -> dict[str, Exa
     return {"recorded": {"summary": f"GET {found['path']}", "value": _visible(found["body"], resources)}}
 
 
-def refused(refusal: Refused, summary: str) -> dict[str, Example]:
+def refused(refusal: ApiError, summary: str) -> dict[str, Example]:
     """An error document as it is sent."""
     return {"refused": {"summary": summary, "value": json.loads(document.errors(refusal.problems))}}
 

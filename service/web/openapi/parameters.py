@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from service.jsonapi.params import MOST_PER_PAGE
-from service.jsonapi.tabular import FORMATS
+from service.jsonapi.params import MAX_PAGE_SIZE
+from service.query import Page
 from service.schemas.base import dasherize
 from service.schemas.fields import Integer
 from service.schemas.resource import FilterRule, Resource
-from service.selection import Page
+from service.tables.formats import FORMATS
 from service.web.openapi import schemas
 
 Parameter = dict[str, Any]
@@ -76,7 +76,7 @@ def _query(name: str, description: str, schema: dict[str, Any]) -> Parameter:
 
 def _pages() -> list[Parameter]:
     """Without `default`, which the page would send along, also where a list is to be a table."""
-    size = {"type": "integer", "minimum": 1, "maximum": MOST_PER_PAGE}
+    size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE}
     return [
         _query(
             "page[number]",
@@ -132,5 +132,5 @@ def _filter(rule: FilterRule) -> Parameter:
     schema = schemas.of(rule.field, schemas.READ)
     if rule.takes_list:
         items = schemas.of(rule.field, {**schemas.READ, **schemas.ELEMENTS})
-        schema = {"type": "array", "items": items, **({} if rule.bare else {"minItems": 1})}
+        schema = {"type": "array", "items": items, **({} if rule.empty_matches_nothing else {"minItems": 1})}
     return _query(f"filter[{rule.name}]", text, schema)

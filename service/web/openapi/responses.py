@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from service import errors
-from service.errors import PAGING, Refused
+from service.errors import PAGING, ApiError
 from service.jsonapi.accept import MEDIA_TYPE
-from service.jsonapi.tabular import FORMATS
 from service.recordings.stores import AUDIO
 from service.settings import Recordings
+from service.tables.formats import FORMATS
 from service.web.exports import VARY
 from service.web.middlewares.conditional import REVALIDATE
 from service.web.openapi import examples
 from service.web.openapi.examples import Example
-from service.web.responses import SECURITY, UNSEEN
+from service.web.responses import NO_CACHE, SECURITY
 
 Response = dict[str, Any]
 Responses = dict[str, Response]
@@ -33,7 +33,7 @@ HEADERS: dict[str, Any] = {
     "vary": _header("What the answer depends on.", const="Accept"),
     "etag": _header("Names what the body holds.", pattern=ETAG),
     "revalidate": _header("Only the client keeps it, and asks whether it still holds.", const=REVALIDATE),
-    "no-cache": _header("Not kept without asking.", const=UNSEEN["cache-control"]),
+    "no-cache": _header("Not kept without asking.", const=NO_CACHE["cache-control"]),
     "server-timing": _header(
         "Where the operator wants it: the statements of the request, and the milliseconds of each.",
         required=False,
@@ -51,7 +51,7 @@ HEADERS: dict[str, Any] = {
     "list-etag": _header("Names what a page holds.", required=False, pattern=ETAG),
     "list-cache-control": _header(
         "Pages are kept by the client and asked for again; tables are not kept.",
-        enum=[REVALIDATE, UNSEEN["cache-control"]],
+        enum=[REVALIDATE, NO_CACHE["cache-control"]],
     ),
     "x-total-count": _header("Of a table: its records, with `count=true`.", required=False, pattern=r"^\d+$"),
     "content-encoding": _header("How a table is compressed, or a recording is stored.", required=False),
@@ -103,7 +103,7 @@ def refusal(text: str, shown: Mapping[str, Example], *more: str, session: bool =
     return {"description": text, "headers": _named(*names), "content": {MEDIA_TYPE: content}}
 
 
-def _same(text: str, reason: Refused, *more: str, session: bool = True) -> Response:
+def _same(text: str, reason: ApiError, *more: str, session: bool = True) -> Response:
     return refusal(text, examples.refused(reason, reason.problems[0].title), *more, session=session)
 
 

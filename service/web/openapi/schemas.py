@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.jsonapi.names import WHITE_SPACE
+from service.jsonapi.spelling import WHITE_SPACE
 from service.schemas import fields
 from service.schemas.base import dasherize
 from service.schemas.fields import Attribute

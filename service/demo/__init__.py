@@ -1,0 +1,1 @@
+"""The demo and its private PostgreSQL; nothing that serves customers imports this package."""

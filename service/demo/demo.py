@@ -1,0 +1,62 @@
+"""A trial without preparations: an embedded PostgreSQL with made-up calls, served, and curl lines that work at once."""
+
+import os
+import secrets
+from dataclasses import replace
+from pathlib import Path
+
+from service.auth.tokens import TokenService
+from service.db import schema
+from service.demo.postgres import EmbeddedPostgresError as Unavailable
+from service.demo.postgres import Server
+from service.files import SQL
+from service.process import server
+from service.settings import Settings
+
+__all__ = ["Unavailable", "run"]
+
+LISTENER = 21  # The demo's access row that may hear recordings,
+RECORDED = 97  # and a call that it may hear.
+
+
+def run(settings: Settings, folder: str) -> None:
+    """Serves until a signal ends it. Raises Unavailable, ListenError."""
+    with Server.start(Path(folder), progress=_say) as postgres:
+        _say("making the demo's tables and calls ...")
+        dsn = postgres.dsn()
+        for name in ("cdr", "routing"):
+            schema.apply(dsn, SQL / "schema" / name)
+        schema.load_demo(dsn, dsn, SQL / "demo")
+        served = _with(settings, dsn)
+        token = TokenService(served.auth.secrets, None).issue(LISTENER)
+        server.run(served, lambda url: _introduce(url, token))
+
+
+def _with(settings: Settings, dsn: str) -> Settings:
+    databases = settings.databases
+    return replace(
+        settings,
+        listen=replace(settings.listen, workers=1),  # The database ends with this process, and so do its workers.
+        databases=replace(databases, cdr=replace(databases.cdr, dsn=dsn), routing=replace(databases.routing, dsn=dsn)),
+        auth=replace(settings.auth, secrets=settings.auth.secrets or [secrets.token_hex(32)]),
+    )
+
+
+def _introduce(url: str, token: str) -> None:
+    api = f"{url}/api/rest/customer/v1"
+    _say(
+        f"""
+The demo serves on {url} (process {os.getpid()}); Ctrl-C ends it. Try:
+
+  TOKEN={token}
+  curl -i -H "Authorization: $TOKEN" '{api}/incoming-cdrs/{RECORDED}'
+  curl -i -H "Authorization: $TOKEN" -H 'If-None-Match: *' '{api}/incoming-cdrs/{RECORDED}'
+  curl -i -H "Authorization: $TOKEN" '{api}/incoming-cdrs?page[size]=2' -g
+  curl -i -H "Authorization: $TOKEN" '{api}/cdrs?include=account&filter[duration_gt]=60&page[size]=2' -g
+  curl -i -H "Authorization: $TOKEN" '{api}/accounts'
+"""
+    )
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

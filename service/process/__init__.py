@@ -1,0 +1,1 @@
+"""Listening processes: start, supervision, graceful stop."""

@@ -1,0 +1,93 @@
+"""An application's end without losses: what was sent is answered, and only then connections are closed."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterator
+
+import structlog
+from aiohttp import web
+
+from service.web.keys import SETTINGS, STOPPING
+
+ABANDONED = 0.1  # Seconds for handlers to end that were cancelled because their time was over.
+PAUSE = 0.01
+MAX_LINE_SIZE = 65536  # Bytes of a request's first line: all filters at once fit, and some thousand values of one.
+BACKLOG = 1024  # Connections that may wait to be accepted; refusing is the service's business, not the kernel's.
+
+log = structlog.get_logger()
+
+
+class GracefulRunner(web.AppRunner):
+    """Serves one listening socket; from `cleanup` on, requests have `listen.shutdown_timeout` to be answered."""
+
+    def __init__(self, app: web.Application, listening: socket.socket) -> None:
+        super().__init__(
+            app,
+            access_log=None,
+            max_line_size=MAX_LINE_SIZE,
+            keepalive_timeout=app[SETTINGS].listen.keepalive_timeout,
+            shutdown_timeout=ABANDONED,
+        )
+        self._listening = listening
+
+    async def setup(self) -> None:
+        """Listens as well; connections are taken one at a time, so that each goes to a worker that is idle."""
+        await super().setup()
+        await web.SockSite(self, self._listening, backlog=1).start()
+        self._listening.listen(BACKLOG)  # The kernel's queue has become as short as the step.
+        log.info("serving", process=os.getpid())
+
+    async def cleanup(self) -> None:
+        if self.server is not None:
+            await self._drain(self.server)
+        await super().cleanup()
+
+    async def _drain(self, server: web.Server) -> None:
+        clock = asyncio.get_running_loop().time
+        listen = self.app[SETTINGS].listen
+        end = clock() + listen.shutdown_timeout
+        self.app[STOPPING].set()
+        await self._stop_listening(server)
+        log.info("stopping")
+        await _until(lambda: not server.connections, min(listen.last_request, listen.shutdown_timeout))
+        server.pre_shutdown()
+        transports = [connection.transport for connection in server.connections if connection.transport]
+        try:
+            async with asyncio.timeout_at(end):
+                await server.shutdown(listen.shutdown_timeout)
+        except TimeoutError:
+            return
+        await _until(lambda: not any(map(_unsent, transports)), end - clock())
+
+    async def _stop_listening(self, server: web.Server) -> None:
+        """Takes the connections that the kernel has made already, which it would otherwise reset."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listening)
+        await asyncio.sleep(0)  # What asyncio has just accepted is lost, if its server is closed in the same moment.
+        taken = list(_queued(self._listening)) if self.sites else []
+        for site in self.sites:
+            await site.stop()
+        for connection in taken:
+            await loop.connect_accepted_socket(server, connection)
+
+
+def _queued(listening: socket.socket) -> Iterator[socket.socket]:
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:  # There is none left.
+            return
+        connection.setblocking(False)
+        yield connection
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> None:
+    clock = asyncio.get_running_loop().time
+    end = clock() + seconds
+    while not condition() and clock() < end:  # noqa: ASYNC110 # Connections tell nobody that they are closed.
+        await asyncio.sleep(PAUSE)
+
+
+def _unsent(transport: asyncio.Transport) -> bool:
+    return transport.get_write_buffer_size() > 0

@@ -1,0 +1,98 @@
+"""Settings to listening processes, until a signal ends them."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from service.observability import metrics
+from service.process import workers
+from service.process.graceful import BACKLOG, GracefulRunner
+from service.settings import Settings
+from service.web.app import create
+
+log = structlog.get_logger()
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; the message says which and why."""
+
+
+def run(
+    settings: Settings,
+    on_ready: Callable[[str], None] = lambda url: None,
+    reload_settings: Callable[[], Settings] | None = None,
+) -> None:
+    """Serves until SIGINT or SIGTERM; `ready` gets the URL once requests are taken. Raises ListenError.
+
+    `again` reads the settings anew, for workers that are started by SIGHUP.
+    """
+    listening, admin = _bound("listen", settings.listen.host, settings.listen.port), _operators(settings)
+    count = settings.listen.workers or len(os.sched_getaffinity(0))
+    started = partial(_started, listening, admin, count, on_ready)
+    if count == 1:
+        asyncio.run(_serve(_runner(listening, admin, settings), started))
+    else:
+        workers.run(count, settings, partial(_runner, listening, admin), (listening, admin), started, reload_settings)
+
+
+def _runner(listening: socket.socket, admin: socket.socket | None, settings: Settings) -> GracefulRunner:
+    metrics.init_label_values()
+    return GracefulRunner(create(settings, admin), listening)
+
+
+async def _serve(runner: GracefulRunner, started: Callable[[], None]) -> None:
+    stop = _signalled()
+    await runner.setup()
+    try:
+        started()
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _started(
+    listening: socket.socket, admin: socket.socket | None, count: int, on_ready: Callable[[str], None]
+) -> None:
+    url = _url(listening)
+    log.info("listening", url=url, admin=_url(admin) if admin else None, workers=count)
+    on_ready(url)
+
+
+def _operators(settings: Settings) -> socket.socket | None:
+    """The operator's port, or None: where another process has it, customers are served all the same."""
+    if settings.admin.port is None:
+        return None
+    try:
+        return _bound("admin", settings.admin.host, settings.admin.port)
+    except ListenError as error:
+        log.error("no operator's port", error=str(error))
+        return None
+
+
+def _bound(section: str, host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        bound = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise ListenError(f"{section}.host, {section}.port: {host}:{port}: {reason}") from error
+    bound.setblocking(False)
+    return bound
+
+
+def _url(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _signalled() -> asyncio.Event:
+    """Is set by the first signal to stop, however early it comes."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,1 @@
+"""Lists as tables: CSV, NDJSON and Parquet."""

@@ -1,0 +1,58 @@
+"""Flat records to a Parquet file, whose columns have the types that the attributes are declared with."""
+
+from collections.abc import Iterable, Sequence
+from typing import BinaryIO
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from service.jsonapi.render import Flat
+from service.schemas.base import dasherize
+from service.schemas.fields import Boolean, Decimal, Identifier, Integer, Timestamp
+from service.schemas.resource import Resource
+
+ROW_GROUP = 50_000  # Records that are held in memory and compressed together.
+# Numerics become floating point numbers, which all readers have; whoever needs them exact takes a text format.
+TYPES = {
+    Identifier: pa.int64(),
+    Integer: pa.int64(),
+    Decimal: pa.float64(),
+    Boolean: pa.bool_(),
+    Timestamp: pa.timestamp("ms", tz="UTC"),
+}
+
+
+class ParquetWriter:
+    """Writes into an open file; it is a Parquet file once it has been closed."""
+
+    def __init__(self, file: BinaryIO, resource: Resource, headings: Sequence[str]) -> None:
+        types = {dasherize(name): TYPES.get(type(field), pa.string()) for name, field in resource.attributes.items()}
+        types |= {"id": TYPES.get(type(resource.schema.fields["id"]), pa.string()), "account": pa.string()}
+        self._schema = pa.schema([(name, types[name]) for name in headings])
+        self._writer = parquet.ParquetWriter(file, self._schema)
+        self._waiting: list[Flat] = []
+
+    def write(self, records: Iterable[Flat]) -> None:
+        """Takes records in order. Raises OverflowError for a value that its column's type cannot hold."""
+        self._waiting += records
+        if len(self._waiting) >= ROW_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        """Writes what is left, and what makes it a file."""
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        columns = [self._column(column) for column in self._schema]
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        self._waiting.clear()
+
+    def _column(self, column: pa.Field) -> pa.Array:
+        values = [record[column.name] for record in self._waiting]
+        try:
+            return pa.array(values).cast(column.type)
+        except pa.ArrowInvalid as error:
+            raise OverflowError(
+                f"{column.name} holds what Parquet's {column.type} cannot; take another format."
+            ) from error

@@ -1,0 +1,43 @@
+"""The scheme and host that links are built from: what the client asked for (contract 14)."""
+
+import re
+
+from aiohttp import web
+
+from service.errors import bad_request
+from service.web import proxies
+
+DEFAULT_PORT = {"http": ":80", "https": ":443"}
+FORWARDING = ("Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Forwarded-Ssl")
+FORWARDED_PROTO = re.compile(r'(?:^|[;,\s])proto="?(https?)\b', re.IGNORECASE)
+HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+
+def base(request: web.Request) -> str:
+    """`http://example.org`; forwarding headers count only when a trusted proxy sent them. Raises ApiError."""
+    scheme, host = request.scheme, request.host
+    if any(name in request.headers for name in FORWARDING) and proxies.trusted(request):
+        scheme = _scheme(request)
+        forwarded = _joined(request, "X-Forwarded-Host").rpartition(",")[2].strip()
+        host = forwarded if HOST.fullmatch(forwarded) else host
+    if not HOST.fullmatch(host):
+        raise bad_request("The header Host names no host.")
+    return f"{scheme}://{host.removesuffix(DEFAULT_PORT[scheme])}"
+
+
+def _scheme(request: web.Request) -> str:
+    """https if any header says so; where one holds a list, its last readable element counts."""
+    if _joined(request, "X-Forwarded-Ssl").lower() == "on":
+        return "https"
+    named: list[list[str]] = [FORWARDED_PROTO.findall(_joined(request, "Forwarded"))]
+    named += [_joined(request, name).split(",") for name in ("X-Forwarded-Proto", "X-Forwarded-Scheme")]
+    for candidates in named:
+        schemes = [scheme for candidate in candidates if (scheme := candidate.strip().lower()) in DEFAULT_PORT]
+        if schemes:
+            return schemes[-1]
+    return request.scheme
+
+
+def _joined(request: web.Request, name: str) -> str:
+    """A header that may have been sent in several lines."""
+    return ", ".join(request.headers.getall(name, ()))
