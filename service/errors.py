@@ -1,4 +1,8 @@
-"""Every way a request can be refused: raised where it is known, rendered once (contract 12)."""
+"""Every error that a request can be answered with: raised where the cause is known, rendered once.
+
+The classes say what kind of failure it is; `service/web` maps them to HTTP statuses. Titles, details and codes are the
+error catalogue of contract 12.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,167 +18,239 @@ class ErrorObject:
     title: str
     detail: str
     code: str
-    status: int = 400
     more: Mapping[str, Any] | None = None
 
 
-class ApiError(Exception):  # A refusal is an answer, not a defect.
-    """A request that is answered with an error document; the first problem gives the HTTP status."""
+class ApiError(Exception):
+    """A request that is answered with an error document. `retry_after` is in seconds."""
 
-    def __init__(self, *problems: ErrorObject, retry_after: int | None = None) -> None:
-        super().__init__(*(problem.detail for problem in problems))
-        self.problems = problems
-        self.retry_after = retry_after  # Seconds.
-
-
-def bad_request(detail: str) -> ApiError:
-    """The request cannot be read at all."""
-    return ApiError(ErrorObject("Bad Request", detail, "400"))
+    def __init__(self, *errors: ErrorObject, retry_after: int | None = None) -> None:
+        super().__init__(*(error.detail for error in errors))
+        self.errors = errors
+        self.retry_after = retry_after
 
 
-def unknown_resource_type(name: str) -> ApiError:
-    """E7b: `fields[...]` names no type."""
-    return ApiError(ErrorObject("Invalid resource", f"{name} is not a valid resource.", "101"))
+class BadRequestError(ApiError):
+    """The request is malformed or asks for something that does not exist; all that is wrong with it is listed."""
 
 
-def filter_not_allowed(name: str) -> ApiError:
-    """E2: no such filter."""
-    return ApiError(ErrorObject("Filter not allowed", f"{name} is not allowed.", "102"))
+class UnauthorizedError(ApiError):
+    """The request has no valid token, or the token's access no longer exists."""
 
 
-def invalid_id(text: str) -> ApiError:
-    """E9: the id is no integer."""
-    return ApiError(ErrorObject("Invalid field value", f"{text} is not a valid value for id.", "103"))
+class NotFoundError(ApiError):
+    """There is no such path, or no such record in the caller's scope."""
 
 
-def invalid_field(name: str, type_: str) -> ApiError:
-    """E7: a sparse fieldset names no attribute."""
-    return ApiError(ErrorObject("Invalid field", f"{name} is not a valid field for {type_}.", "104"))
+class NotAcceptableError(ApiError):
+    """The client accepts none of the media types that can be sent."""
 
 
-def invalid_filter_value(text: str, name: str) -> ApiError:
-    """E3 and D2: the wrong number of values, or one that cannot be read."""
-    return ApiError(ErrorObject("Invalid filter value", f"{text} is not a valid value for {name}.", "107"))
+class RateLimitedError(ApiError):
+    """The caller sends more requests than it may."""
 
 
-def invalid_include(name: str, type_: str) -> ApiError:
-    """E5: no such relationship."""
-    return ApiError(ErrorObject("Invalid field", f"{name} is not a valid relationship of {type_}", "112"))
+class OverloadedError(ApiError):
+    """The service or the database has more work than it takes on."""
 
 
-def invalid_sort(name: str, type_: str) -> ApiError:
-    """E4: no such sort key."""
-    return ApiError(ErrorObject("Invalid sort criteria", f"{name} is not a valid sort criteria for {type_}", "114"))
+class DatabaseUnavailableError(ApiError):
+    """The database cannot be reached, or its connection was lost."""
 
 
-def invalid_page(value: object, name: str) -> ApiError:
+class QueryTimeoutError(ApiError):
+    """A statement ran past its time limit."""
+
+
+class InternalError(ApiError):
+    """An unexpected failure; its cause is only in the log."""
+
+
+def bad_request(detail: str) -> BadRequestError:
+    """The request cannot be parsed."""
+    return BadRequestError(ErrorObject("Bad Request", detail, "400"))
+
+
+def unknown_resource_type(name: str) -> BadRequestError:
+    """E7b: `fields[...]` names an unknown type."""
+    return BadRequestError(ErrorObject("Invalid resource", f"{name} is not a valid resource.", "101"))
+
+
+def filter_not_allowed(name: str) -> BadRequestError:
+    """E2: an unknown filter."""
+    return BadRequestError(ErrorObject("Filter not allowed", f"{name} is not allowed.", "102"))
+
+
+def invalid_id(text: str) -> BadRequestError:
+    """E9: the id is not an integer."""
+    return BadRequestError(ErrorObject("Invalid field value", f"{text} is not a valid value for id.", "103"))
+
+
+def invalid_field(name: str, type_: str) -> BadRequestError:
+    """E7: a sparse fieldset names an unknown attribute."""
+    return BadRequestError(ErrorObject("Invalid field", f"{name} is not a valid field for {type_}.", "104"))
+
+
+def invalid_filter_value(text: str, name: str) -> BadRequestError:
+    """E3 and D2: the wrong number of values, or a value that cannot be parsed."""
+    return BadRequestError(ErrorObject("Invalid filter value", f"{text} is not a valid value for {name}.", "107"))
+
+
+def invalid_include(name: str, type_: str) -> BadRequestError:
+    """E5: an unknown relationship."""
+    return BadRequestError(ErrorObject("Invalid field", f"{name} is not a valid relationship of {type_}", "112"))
+
+
+def invalid_sort(name: str, type_: str) -> BadRequestError:
+    """E4: an unknown sort key."""
+    detail = f"{name} is not a valid sort criteria for {type_}"
+    return BadRequestError(ErrorObject("Invalid sort criteria", detail, "114"))
+
+
+def invalid_page(value: object, name: str) -> BadRequestError:
     """E6a and E6b: a page number or size below 1."""
-    return ApiError(
-        ErrorObject("Invalid page value", f"{value} is not a valid value for {name} page parameter.", "118")
-    )
+    detail = f"{value} is not a valid value for {name} page parameter."
+    return BadRequestError(ErrorObject("Invalid page value", detail, "118"))
 
 
-def page_too_large(most: int) -> ApiError:
+def page_too_large(limit: int) -> BadRequestError:
     """E6c: a page size above the limit."""
-    return ApiError(ErrorObject("Invalid page value", f"size exceeds maximum page size of {most}.", "118"))
+    return BadRequestError(ErrorObject("Invalid page value", f"size exceeds maximum page size of {limit}.", "118"))
 
 
-def invalid_parameter(name: str, detail: str) -> ApiError:
-    """A parameter of our own that cannot be used; the text names it."""
-    return ApiError(ErrorObject("Invalid parameter", detail, "118", more=_source(name)))
+def cursor_page_too_large(limit: int) -> BadRequestError:
+    """A cursor page's size above the limit, with the members that the profile asks for."""
+    more = {**_source("page[size]"), **_type("max-size-exceeded"), "meta": {"page": {"maxSize": limit}}}
+    detail = f"size exceeds maximum page size of {limit}."
+    return BadRequestError(ErrorObject("Invalid page value", detail, "118", more))
 
 
-def cursor_page_too_large(most: int) -> ApiError:
-    """A cursor page's size above the limit, as the profile tells it."""
-    known = {**_source("page[size]"), **_type("max-size-exceeded"), "meta": {"page": {"maxSize": most}}}
-    return ApiError(ErrorObject("Invalid page value", f"size exceeds maximum page size of {most}.", "118", more=known))
+def page_number_with_cursor() -> BadRequestError:
+    """`page[number]` beside `page[after]` or `page[before]`."""
+    return _invalid_parameter("page[number]", "page[number] cannot be combined with page[after] and page[before].")
 
 
-def export_too_wide(days: int, most: int) -> ApiError:
+def invalid_cursor(name: str) -> BadRequestError:
+    """A cursor of another list, sort order or caller, or no cursor."""
+    return _invalid_parameter(f"page[{name}]", f"page[{name}] is not a valid cursor for this list and sort order.")
+
+
+def invalid_cursor_page_size() -> BadRequestError:
+    """A cursor page's size that is not a positive integer."""
+    return _invalid_parameter("page[size]", "page[size] must be a positive integer.")
+
+
+def invalid_flag(name: str) -> BadRequestError:
+    """A parameter that is neither true nor false."""
+    return _invalid_parameter(name, f"{name} must be true or false.")
+
+
+def unknown_format(names: str) -> BadRequestError:
+    """`format` names none of the formats; `names` lists them."""
+    return _invalid_parameter("format", f"format must be {names}.")
+
+
+def page_of_export() -> BadRequestError:
+    """An export with a `page` parameter."""
+    return _invalid_parameter("page", "An export has no pages; it holds all records.")
+
+
+def unsupported_sort(name: str) -> BadRequestError:
+    """A sort key that cursors cannot hold, because its values are hidden."""
+    return _unsupported_sort(f"{name} cannot be the order of pages by cursor.")
+
+
+def sort_value_too_long(name: str) -> BadRequestError:
+    """A sort key whose value is too long for a cursor, which is part of a URL."""
+    return _unsupported_sort(f"{name} has a value here that is too long for a cursor.")
+
+
+def export_too_wide(days: int, limit: int) -> BadRequestError:
     """An export of more days than are allowed at once."""
     detail = (
-        f"An export covers at most {most} days, and this one covers {days}. "
+        f"An export covers at most {limit} days, and this one covers {days}. "
         "Narrow it by filter[time_start_gteq] and filter[time_start_lt]."
     )
-    return ApiError(ErrorObject("Export too large", detail, "400", more=_source("filter")))
+    return BadRequestError(ErrorObject("Export too large", detail, "400", _source("filter")))
 
 
-def export_too_long(rows: int, most: int) -> ApiError:
-    """An export of more records than are allowed at once, where they were counted before."""
-    detail = f"An export holds at most {most} records, and this one would hold {rows}. Narrow it by filters."
-    return ApiError(ErrorObject("Export too large", detail, "400", more=_source("filter")))
+def export_too_long(rows: int, limit: int) -> BadRequestError:
+    """An export of more records than are allowed at once, known because they were counted first."""
+    detail = f"An export holds at most {limit} records, and this one would hold {rows}. Narrow it by filters."
+    return BadRequestError(ErrorObject("Export too large", detail, "400", _source("filter")))
 
 
-def unsupported_sort(name: str, detail: str) -> ApiError:
-    """An order that cannot be paged through by cursors, as the profile tells it."""
-    known = {**_source("sort"), **_type("unsupported-sort")}
-    return ApiError(ErrorObject("Unsupported sort", f"{name} {detail}", "114", more=known))
+def fields_without_type() -> BadRequestError:
+    """E7c: `fields` is not an object."""
+    return BadRequestError(ErrorObject("Invalid field format", "Fields must specify a type.", "119"))
 
 
-def fields_without_type() -> ApiError:
-    """E7c: `fields` is no object."""
-    return ApiError(ErrorObject("Invalid field format", "Fields must specify a type.", "119"))
+def invalid_filter_syntax(text: str) -> BadRequestError:
+    """E8 and D18: `filter`, or the value of a filter, has the wrong shape."""
+    return BadRequestError(ErrorObject("Invalid filters syntax", f"{text} is not a valid syntax for filtering.", "120"))
 
 
-def invalid_filter_syntax(text: str) -> ApiError:
-    """E8 and D18: `filter`, or the value of one, has the wrong shape."""
-    return ApiError(ErrorObject("Invalid filters syntax", f"{text} is not a valid syntax for filtering.", "120"))
+def unauthorized() -> UnauthorizedError:
+    """E11: one answer for every cause."""
+    detail = "Authorization token expired or incorrect."
+    return UnauthorizedError(ErrorObject("Authorization failed", detail, "401"))
 
 
-def unauthorized() -> ApiError:
-    """E11: the same answer for every cause."""
-    return ApiError(ErrorObject("Authorization failed", "Authorization token expired or incorrect.", "401", 401))
+def not_found() -> NotFoundError:
+    """An unrouted path, or an unrouted method on a path."""
+    return NotFoundError(ErrorObject("Not Found", "Not Found", "404"))
 
 
-def not_found() -> ApiError:
-    """No such path, or no such verb on it."""
-    return ApiError(ErrorObject("Not Found", "Not Found", "404", 404))
-
-
-def record_not_found(identifier: object) -> ApiError:
+def record_not_found(identifier: object) -> NotFoundError:
     """E1: no such record in the caller's scope."""
     detail = f"The record identified by {identifier} could not be found."
-    return ApiError(ErrorObject("Record not found", detail, "404", 404))
+    return NotFoundError(ErrorObject("Record not found", detail, "404"))
 
 
-def not_acceptable(accept: str) -> ApiError:
-    """E10: the client does not take JSON:API."""
+def not_acceptable(accept: str) -> NotAcceptableError:
+    """E10: the client does not accept JSON:API."""
     detail = (
         "All requests must use the 'application/vnd.api+json' Accept without media type parameters. "
         f"This request specified '{accept}'."
     )
-    return ApiError(ErrorObject("Not acceptable", detail, "406", 406))
+    return NotAcceptableError(ErrorObject("Not acceptable", detail, "406"))
 
 
-def internal_error() -> ApiError:
-    """E12: anything unexpected; what it was is in the log only."""
-    return ApiError(ErrorObject("Internal Server Error", "Internal Server Error", "500", 500))
-
-
-class Unavailable(ApiError):
-    """A database does not answer; another one may."""
-
-
-def unavailable() -> Unavailable:
-    """A database does not answer; worth another try soon."""
-    return Unavailable(ErrorObject("Service unavailable", "The database is not available.", "503", 503), retry_after=1)
-
-
-def busy(detail: str) -> ApiError:
-    """There is more to do than the service takes on; worth another try soon."""
-    return ApiError(ErrorObject("Service unavailable", detail, "503", 503), retry_after=1)
-
-
-def too_many_requests(seconds: int) -> ApiError:
-    """The caller asks more often than it may; it may again in so many seconds."""
+def too_many_requests(seconds: int) -> RateLimitedError:
+    """The caller has used up its rate; it may send the next request after so many seconds."""
     detail = f"The rate limit is exceeded. Try again in {seconds} s."
-    return ApiError(ErrorObject("Too many requests", detail, "429", 429), retry_after=seconds)
+    return RateLimitedError(ErrorObject("Too many requests", detail, "429"), retry_after=seconds)
 
 
-def timed_out() -> ApiError:
+def internal_error() -> InternalError:
+    """E12: anything unexpected."""
+    return InternalError(ErrorObject("Internal Server Error", "Internal Server Error", "500"))
+
+
+def unavailable() -> DatabaseUnavailableError:
+    """The database does not answer; a later try may succeed."""
+    error = ErrorObject("Service unavailable", "The database is not available.", "503")
+    return DatabaseUnavailableError(error, retry_after=1)
+
+
+def busy(detail: str) -> OverloadedError:
+    """There is more work than the service takes on; a later try may succeed."""
+    return OverloadedError(ErrorObject("Service unavailable", detail, "503"), retry_after=1)
+
+
+def timed_out() -> QueryTimeoutError:
     """A statement ran past its time limit."""
     detail = "The query took too long. Narrow it, for instance by filter[time_start_gteq] and filter[time_start_lt]."
-    return ApiError(ErrorObject("Query timed out", detail, "504", 504))
+    return QueryTimeoutError(ErrorObject("Query timed out", detail, "504"))
+
+
+def _invalid_parameter(name: str, detail: str) -> BadRequestError:
+    return BadRequestError(ErrorObject("Invalid parameter", detail, "118", _source(name)))
+
+
+def _unsupported_sort(detail: str) -> BadRequestError:
+    more = {**_source("sort"), **_type("unsupported-sort")}
+    return BadRequestError(ErrorObject("Unsupported sort", detail, "114", more))
 
 
 def _source(parameter: str) -> dict[str, Any]:

@@ -1,54 +1,75 @@
-"""What a request asks for, once it is understood: frozen values that the parser makes and the database room reads."""
+"""One read of a resource, as frozen values: the parser makes them, the database room reads them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.schemas.resource import Resource, Sort
+
+__all__ = [
+    "Caller",
+    "CursorPage",
+    "Everything",
+    "Filter",
+    "KeysetPosition",
+    "Page",
+    "Query",
+    "Sort",
+    "TimeRange",
+    "Window",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose records may be read. `account_ids` restricts them to these accounts' internal ids; None does not.
+
+    `api_access_id` is None for a dynamic token.
+    """
+
+    customer_id: int
+    account_ids: tuple[int, ...] | None
+    may_listen: bool
+    api_access_id: int | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A condition on a column of a resource's SQL.
+    """A condition on a column of the resource's SQL.
 
-    `accounts` tells that the values are UUIDs of accounts, `moving` that it is implied and moves with time.
+    `by_account_uuid`: the values are account UUIDs, still to be resolved to internal ids. `implicit_window`: it is the
+    default lower bound in time, which changes every second and so is left out of a total's cache key.
     """
 
     column: str
     operator: str
     values: Sequence[Any]
-    accounts: bool = False
-    moving: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Sort:
-    """One key of the order, a column of the resource's SQL."""
-
-    column: str
-    descending: bool = False
+    by_account_uuid: bool = False
+    implicit_window: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page by number, from 1."""
+    """A page by number, counted from 1."""
 
     number: int = 1
     size: int = 50
 
     @property
     def offset(self) -> int:
-        """How many records come before the page."""
+        """The number of records before the page."""
         return (self.number - 1) * self.size
 
 
 KeysetPosition = tuple[str | None, ...]
-"""Where a record stands in an order: its values of the sort keys, as PostgreSQL's text."""
+"""A record's values of the sort keys, as PostgreSQL's text."""
 
 
 @dataclass(frozen=True, slots=True)
 class CursorPage:
-    """A page by cursors: `size` records after one place or before another; None is the list's own start or end.
+    """`size` records after one position or before another; None is the start or the end of the list.
 
-    A `ranged` one was given both. Only a page asked for by its end alone is read `backwards`.
+    `ranged`: both ends were given. `backwards`: only `before` was given, so the page is read from its end.
     """
 
     size: int
@@ -60,25 +81,31 @@ class CursorPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """A whole request. `fieldsets` holds names by type, in the client's order; a type without one shows everything."""
+class Everything:
+    """All records after a position, of which there may be at most `max_rows`; None is the start of the list."""
 
-    fieldsets: dict[str, tuple[str, ...]]
-    include: bool = False
-    filters: tuple[Filter, ...] = ()
-    sorts: tuple[Sort, ...] = ()
-    page: Page = Page()
-    stretch: CursorPage | None = None  # In place of the page.
+    max_rows: int
+    after: KeysetPosition | None = None
+
+
+Window = Page | CursorPage | Everything
+
+TimeRange = tuple[str, str]
+"""Two moments as PostgreSQL's text; the second is exclusive."""
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks and what it may see. `account_ids` limits it to these accounts' internal numbers; None is no limit.
+class Query:
+    """Which columns of which records of a resource, in which order, and which part of them.
 
-    `api_access_id` is None for a dynamic token.
+    `columns` are names of the resource's SQL. `ranges` are time ranges outside of which no record can match, None where
+    that is unknown.
     """
 
-    customer_id: int
-    account_ids: tuple[int, ...] | None
-    may_listen: bool
-    api_access_id: int | None = None
+    resource: Resource
+    columns: tuple[str, ...]
+    caller: Caller
+    filters: tuple[Filter, ...] = ()
+    sorts: tuple[Sort, ...] = ()
+    window: Window = Page()
+    ranges: tuple[TimeRange, ...] | None = None

@@ -176,6 +176,7 @@ class Resources:
     outgoing_cdr_hide_fields: list[str] = _list(types.String())
     time_zone: str = _setting(Zone())
     total_cache_seconds: float = _seconds(least=0)
+    total_timeout: float = _seconds(least=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,7 @@ class Export:
     pool_size: int = _integer(1, 1000)
     max_days: int = _integer(1, 36600)
     max_rows: int = _integer(1, 10**9)
+    transaction_timeout: float = _seconds()
     client_timeout: float = _seconds()
 
 

@@ -22,7 +22,7 @@ from service.auth.tokens import DynamicClaims, TokenService
 from service.db import schema
 from service.demo.postgres import Server
 from service.files import SQL
-from service.web.app import create
+from service.web.app import open_application
 from tests import load
 from tests.load import Connection
 from tests.storage import Storage, storage
@@ -283,7 +283,7 @@ async def serve() -> AsyncIterator[Serve]:
 
     async def start(dsn: str, **environment: str) -> Api:
         loaded = configured(dsn, **environment)
-        client = TestClient(Patient(create(loaded)))
+        client = TestClient(Patient(await open_application(loaded)))
         await client.start_server()
         clients.append(client)
         return Api(client, loaded)

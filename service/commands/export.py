@@ -11,17 +11,16 @@ from typing import BinaryIO, Protocol
 from service.auth.access import Access
 from service.auth.tokens import Subject
 from service.commands.progress import Progress
-from service.db.export import Streams, TooManyRowsError
-from service.errors import ApiError
+from service.db.export import TooManyRowsError
+from service.errors import ApiError, BadRequestError, UnauthorizedError
 from service.jsonapi import query_string, render
 from service.jsonapi.render import Flat
 from service.query import Caller
 from service.schemas.resource import Resource
+from service.services import Services, opened
 from service.settings import Settings, SettingsError
 from service.tables import export_request, formats
 from service.tables.formats import Format
-from service.web import keys
-from service.web.app import create
 
 FORMATS = (*formats.FORMATS, "parquet")
 STANDARD_OUTPUT = Path("-")
@@ -54,11 +53,10 @@ def run(settings: Settings, job: ExportJob) -> None:
     """Writes the file, or none. Raises ExportError, and SettingsError where the words cannot be used."""
     try:
         asyncio.run(_run(settings, job))
-    except ApiError as refused:
-        details = [problem.detail for problem in refused.problems]
-        if refused.problems[0].status == 400:
-            raise SettingsError(details) from refused
-        raise ExportError(" ".join(details)) from refused
+    except BadRequestError as error:
+        raise SettingsError(problem.detail for problem in error.errors) from error
+    except ApiError as error:
+        raise ExportError(" ".join(problem.detail for problem in error.errors)) from error
     except TooManyRowsError as error:
         raise ExportError(f"There are more than export.max_rows = {settings.export.max_rows} records.") from error
     except OverflowError as error:
@@ -68,39 +66,30 @@ def run(settings: Settings, job: ExportJob) -> None:
 
 
 async def _run(settings: Settings, job: ExportJob) -> None:
-    app = create(settings)
-    app.freeze()
-    await app.startup()
-    try:
-        caller = await _caller(job.subject, app[keys.ACCESS])
-        resource = app[keys.RESOURCES][job.type]
-        await _export(settings, job, resource, app[keys.STREAMS], caller)
-    finally:
-        await app.cleanup()
+    async with opened(settings) as services:
+        await _export(services, job, await _caller(job.subject, services.access))
 
 
 async def _caller(subject: Subject, access: Access) -> Caller:
     try:
         return await access.caller(subject)
-    except ApiError as refused:
-        if refused.problems[0].status != 401:
-            raise
-        raise ExportError("There is no such access row, or no such customer and profile.") from refused
+    except UnauthorizedError as error:
+        raise ExportError("There is no such access row, or no such customer and profile.") from error
 
 
-async def _export(settings: Settings, job: ExportJob, resource: Resource, streams: Streams, caller: Caller) -> None:
-    asked = export_request.read(resource, query_string.parse(job.query), datetime.now(UTC), settings.export.max_days)
-    renderer = render.renderer_for(resource, asked.selection)
-    async with streams.read(
-        resource, renderer.columns, asked.selection, caller, linked=renderer.linked, counted=True
-    ) as found:
+async def _export(services: Services, job: ExportJob, caller: Caller) -> None:
+    resource, limits = services.resources[job.type], services.settings.export
+    parameters = query_string.parse(job.query)
+    wanted = export_request.parse(resource, parameters, caller, datetime.now(UTC), limits.max_days, limits.max_rows)
+    renderer = render.renderer_for(resource, wanted.view)
+    async with services.exports.open(wanted.query, linked=renderer.linked, counted=True) as export:
         with _atomic_file(job.output) as file:
-            table = _writer(job.format, file, resource, formats.headings(resource, asked.selection))
-            progress = Progress(found.total or 0)
-            async for rows in found.batches():
-                table.write(renderer.flat(rows, found.related))
+            writer = _writer(job.format, file, resource, formats.headings(resource, wanted.view))
+            progress = Progress(export.total or 0)
+            async for rows in export.batches():
+                writer.write(renderer.flat(rows, export.related))
                 progress.more(len(rows))
-            table.close()
+            writer.close()
         progress.end("standard output" if job.output == STANDARD_OUTPUT else str(job.output))
 
 

@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2.errors import FeatureNotSupported, InvalidSqlStatementName
 from psycopg2.extensions import UNICODE, make_dsn, parse_dsn
 
-from service.db.select import Statement
+from service.db.statement import Statement
 from service.errors import timed_out
 
 Rows = list[tuple[Any, ...]]
@@ -134,7 +134,7 @@ class Connection:
             except (FeatureNotSupported, InvalidSqlStatementName):  # The table was altered, or the session reset.
                 self._prepared.clear()
                 await self._run("DEALLOCATE ALL", Statement(""))
-        return await self._run(self._settings + statement.text, statement)
+        return await self._run(self._settings + _set_timeout(statement.timeout) + statement.text, statement)
 
     async def _run(self, text: str, statement: Statement) -> Rows:
         try:
@@ -181,6 +181,11 @@ def numbered(text: str) -> tuple[str, str]:
     names = list(dict.fromkeys(PARAMETER.findall(text)))
     body = PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", text)
     return body, f"({', '.join(f'%({name})s' for name in names)})" if names else ""
+
+
+def _set_timeout(seconds: float | None) -> str:
+    """A prefix that limits one statement: both are one implicit transaction, so the setting ends with it."""
+    return "" if seconds is None else f"SET LOCAL statement_timeout = {seconds * 1000:.0f}; "
 
 
 def _set_local(limits: Limits) -> str:

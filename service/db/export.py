@@ -1,112 +1,195 @@
-"""A whole selection, however many records: read through a cursor in the server, a batch at a time."""
+"""All records of a query, however many: read in batches by cursors in short transactions.
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+A transaction holds a lock on cdr.cdr, behind which CREATE TABLE .. PARTITION OF and then all other statements wait. So
+it ends after `transaction_timeout` seconds, and as soon as the reader pauses; the next one goes on after the last
+record that was read. A record that exists from the beginning to the end is read exactly once; of the others, those that exist
+when their part of the order is read.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
 from service import errors
-from service.db import select, sql_files
-from service.db.pool import Fetch, Pool
-from service.db.reader import Reader
-from service.query import Caller, Selection
+from service.db import select
+from service.db.pool import Pool, Rows, Transaction
+from service.db.records import RecordReader
+from service.db.statement import Statement
+from service.query import Caller, Everything, KeysetPosition, Query
 from service.schemas.resource import Resource
 
-Rows = Sequence[Sequence[Any]]
-
-FIRST, BATCH = 50, 500  # Rows; the first few are on their way before many have been read.
+FIRST_BATCH, BATCH = 50, 500  # Records; the first are on their way before many have been read.
+PAUSE = 0.2  # Seconds without a further read after which the transaction is ended.
+MAX_SLOT_WAIT = 60.0  # Seconds that an export which has begun waits for a connection; others work as long as they may.
+RENEWAL = 0.8  # Share of the time limit after which a new transaction begins, so that a statement has the rest.
 
 
 class TooManyRowsError(Exception):
-    """More records than an export may hold came to light while it was read."""
+    """An export turned out to have more records than it may."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """An export that has begun: `total` tells the number of records where it was asked for.
+class ExportReader:
+    """Begins exports, on pools of their own, so that they cannot keep lists waiting."""
 
-    `related` has the UUIDs of the accounts that linked rows point to, those of each batch before it comes.
-    """
+    def __init__(self, pools: Mapping[str, Pool], records: RecordReader, transaction_timeout: float) -> None:
+        self._pools = pools
+        self._records = records
+        self._transaction_timeout = transaction_timeout
 
-    total: int | None
-    related: Mapping[int, str] | None
-    most: int
-    first: Rows
-    following: Callable[[], Awaitable[Rows]]
+    @asynccontextmanager
+    async def open(self, query: Query, *, linked: bool = False, counted: bool = False) -> AsyncIterator["Export"]:
+        """The export of a query whose window is Everything, with its first records read. Raises ApiError.
+
+        `linked` rows end with the internal id of their account. `counted` counts the records first.
+        """
+        window = query.window
+        if not isinstance(window, Everything):
+            raise TypeError("An export has no pages.")
+        query, pool = await self._records.resolve(query), self._pools[query.resource.meta.database]
+        total = await self._count(pool, query, window.max_rows) if counted else None
+        cursor = _Cursor(pool, query, window, self._transaction_timeout)
+        accounts = _Accounts(self._records, query.resource, query.caller) if linked else None
+        try:
+            export = Export(cursor, accounts, total, window.max_rows)
+            await export.read_first()
+            yield export
+        finally:
+            await cursor.close()
+
+    async def _count(self, pool: Pool, query: Query, max_rows: int) -> int:
+        [(total,)] = await pool.fetch(select.count(query))
+        if total > max_rows:
+            raise errors.export_too_long(total, max_rows)
+        return int(total)
+
+
+class Export:
+    """An export that has begun. `total` is its number of records when it was counted, if it was."""
+
+    def __init__(self, cursor: "_Cursor", accounts: "_Accounts | None", total: int | None, max_rows: int) -> None:
+        self.total = total
+        self._cursor = cursor
+        self._accounts = accounts
+        self._max_rows = max_rows
+        self._first: Rows = []
+
+    @property
+    def related(self) -> Mapping[int, str] | None:
+        """The UUIDs of the accounts that linked rows point to; those of a batch are there when it is."""
+        return self._accounts.uuids if self._accounts else None
+
+    async def read_first(self) -> None:
+        """Reads the first records, so that what fails can still be answered with an error."""
+        self._first = await self._read(FIRST_BATCH)
 
     async def batches(self) -> AsyncIterator[Rows]:
         """The rows in order, once. Raises ApiError, TooManyRowsError."""
-        rows, seen = self.first, 0
+        rows, seen = self._first, 0
         while rows:
             seen += len(rows)
-            if seen > self.most:
+            if seen > self._max_rows:
                 raise TooManyRowsError
             yield rows
-            rows = await self.following()
+            rows = await self._read(BATCH)
+
+    async def _read(self, count: int) -> Rows:
+        rows = await self._cursor.fetch(count)
+        if self._accounts:
+            await self._accounts.load({row[-1] for row in rows})
+        return rows
 
 
-class Streams:
-    """Begins exports, on connections of their own so that they cannot keep lists waiting."""
+class _Cursor:
+    """Reads on where it stopped, in as many transactions as that takes."""
 
-    def __init__(self, pools: Mapping[str, Pool], reader: Reader, most_rows: int) -> None:
-        self._pools = pools
-        self._reader = reader
-        self._most = most_rows
+    def __init__(self, pool: Pool, query: Query, window: Everything, timeout: float) -> None:
+        self._pool = pool
+        self._query = query
+        self._remaining = window.max_rows + 1
+        self._position: KeysetPosition | None = None
+        self._timeout = timeout
+        self._transaction: Transaction | None = None
+        self._began = 0.0
+        self._lock = asyncio.Lock()
+        self._pause: asyncio.TimerHandle | None = None
+        self._parking: asyncio.Task[None] | None = None
 
-    @asynccontextmanager
-    async def read(
-        self,
-        resource: Resource,
-        columns: Sequence[str],
-        selection: Selection,
-        caller: Caller,
-        *,
-        linked: bool = False,
-        counted: bool = False,
-    ) -> AsyncIterator[Stream]:
-        """Holds a connection and its snapshot until the block is left; the first rows are there. Raises ApiError.
+    async def fetch(self, count: int) -> Rows:
+        """The next rows without their positions; none at the end. Raises ApiError."""
+        self._cancel_pause()
+        async with self._lock:
+            transaction = self._transaction
+            if transaction is None or time.monotonic() - self._began > RENEWAL * self._timeout:
+                transaction = await self._renew()
+            rows = await self._execute(transaction, Statement.from_file("queries/next_records", count=count))
+        self._pause = asyncio.get_running_loop().call_later(PAUSE, self._start_parking)
+        return self._take(rows)
 
-        `linked` rows end with the number of their account.
-        """
-        filters, spans = await self._reader.resolve_filters(resource, selection.filters)
-        async with self._pools[resource.meta.database].transaction() as fetch:
-            await fetch(sql_files.text("queries/one_snapshot"), name="one_snapshot")
-            await fetch(sql_files.text("queries/watch_client"), name="watch_client")
-            total = None
-            if counted:
-                [(total,)] = await fetch(*select.count(resource.sql, filters, caller, spans)[:3])
-                if total > self._most:
-                    raise errors.export_too_long(total, self._most)
-            most = self._most + 1
-            await fetch(*select.stream(resource.sql, columns, filters, selection.sorts, caller, most, spans)[:3])
-            accounts = _Accounts(self._reader, resource, caller) if linked else None
-            following = partial(_next, fetch, accounts)
-            related = accounts.found if accounts else None
-            yield Stream(total, related, self._most, await following(FIRST), following)
+    async def close(self) -> None:
+        """Ends the transaction, if there is one."""
+        self._cancel_pause()
+        async with self._lock:
+            await self._end()
 
+    def _cancel_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
 
-async def _next(fetch: Fetch, accounts: "_Accounts | None", count: int = BATCH) -> Rows:
-    rows = await fetch(sql_files.text("queries/next_records"), {"count": count}, "next_records")
-    if accounts:
-        await accounts.look_up({row[-1] for row in rows})
-    return rows
+    def _take(self, rows: Rows) -> Rows:
+        width = len(self._query.columns)
+        self._remaining -= len(rows)
+        if rows:
+            self._position = tuple(rows[-1][width:])
+        return [row[:width] for row in rows]
+
+    async def _renew(self) -> Transaction:
+        """Begins a transaction with a cursor after the last row, in place of the one before."""
+        await self._end()
+        self._transaction = transaction = await self._pool.begin(MAX_SLOT_WAIT if self._position else None)
+        self._began = time.monotonic()
+        window = Everything(self._remaining - 1, self._position)
+        await self._execute(transaction, select.records(replace(self._query, window=window)))
+        return transaction
+
+    async def _execute(self, transaction: Transaction, statement: Statement) -> Rows:
+        """Within what is left of the transaction's time."""
+        left = max(self._timeout - (time.monotonic() - self._began), 0.001)
+        try:
+            return await transaction.fetch(replace(statement, timeout=min(left, self._pool.limits.statement_timeout)))
+        except BaseException:
+            transaction.abort()
+            self._transaction = None
+            raise
+
+    def _start_parking(self) -> None:
+        self._parking = asyncio.create_task(self._park())
+
+    async def _park(self) -> None:
+        """Ends the transaction of a reader that pauses."""
+        async with self._lock:
+            await self._end()
+
+    async def _end(self) -> None:
+        transaction, self._transaction = self._transaction, None
+        if transaction is not None:
+            await transaction.end()
 
 
 class _Accounts:
     """The UUIDs of the accounts that an export's rows point to, each looked up once."""
 
-    def __init__(self, reader: Reader, resource: Resource, caller: Caller) -> None:
-        self._reader = reader
-        (relationship,) = resource.relationships.values()
-        self._resource = resource.registry[relationship.type_]
+    def __init__(self, records: RecordReader, resource: Resource, caller: Caller) -> None:
+        self._records = records
+        self._resource = resource.accounts
         self._caller = caller
         self._asked: set[int | None] = {None}
-        self.found: dict[int, str] = {}  # As far as the caller may see them.
+        self.uuids: dict[int, str] = {}  # As far as the caller may see them.
 
-    async def look_up(self, numbers: set[int | None]) -> None:
+    async def load(self, numbers: set[int | None]) -> None:
         """Adds those that are new."""
         unknown = [number for number in numbers - self._asked if number is not None]
         self._asked.update(unknown)
-        rows = await self._reader.by_numbers(self._resource, ("id",), unknown, self._caller)
-        self.found.update((number, str(row[0])) for number, row in rows.items())
+        rows = await self._records.by_numbers(self._resource, ("id",), unknown, self._caller)
+        self.uuids.update((number, str(row[0])) for number, row in rows.items())

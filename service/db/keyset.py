@@ -1,7 +1,7 @@
-"""A place in an order to the condition that only the records after it meet, whatever the keys, and whatever is NULL.
+"""A position in a sort order to the condition that only the records after it meet, with NULLs and mixed directions.
 
-PostgreSQL puts NULL behind everything when it ascends and before everything when it descends, so an order read
-backwards is the order with every direction turned round.
+PostgreSQL sorts NULL last when it ascends and first when it descends, so reading an order backwards means reversing
+every direction.
 """
 
 from collections.abc import Sequence
@@ -14,25 +14,25 @@ NEVER_NULL = frozenset({"id", "time_start"})
 
 
 def reverse_order(sorts: Sequence[Sort]) -> tuple[Sort, ...]:
-    """The same order backwards."""
+    """The same order, backwards."""
     return tuple(replace(sort, descending=not sort.descending) for sort in sorts)
 
 
-def after(sorts: Sequence[Sort], place: KeysetPosition, name: str) -> tuple[str, dict[str, str]]:
-    """The condition and its parameters, which are called `<name>_0` and so on.
+def after(sorts: Sequence[Sort], position: KeysetPosition, name: str) -> tuple[str, dict[str, str]]:
+    """The condition and its parameters, which are named `<name>_0` and so on.
 
-    A record is after a place when it is after it by one key and level with it by all keys before. The bound on the
-    first key follows from that; PostgreSQL needs it told to see which days and which part of an index are left.
+    A record is after a position if it is after it by one key and equal by all keys before. The bound on the first key
+    follows from that, but PostgreSQL needs it stated to prune partitions and to use an index.
     """
     names = [f"{name}_{index}" for index in range(len(sorts))]
-    levels = list(zip(sorts, place, names, strict=True))
+    keys = list(zip(sorts, position, names, strict=True))
     ways = [
-        " AND ".join([*(_equal(*before) for before in levels[:index]), _strictly_after(*level)])
-        for index, level in enumerate(levels)
+        " AND ".join([*(_equal(*before) for before in keys[:index]), _strictly_after(*key)])
+        for index, key in enumerate(keys)
     ]
     condition = "(" + " OR ".join(f"({way})" for way in ways) + ")"
-    parameters = {name: value for name, value in zip(names, place, strict=True) if value is not None}
-    return f"{_bound(*levels[0])}{condition}", parameters
+    parameters = {name: value for name, value in zip(names, position, strict=True) if value is not None}
+    return f"{_bound(*keys[0])}{condition}", parameters
 
 
 def _strictly_after(sort: Sort, value: str | None, name: str) -> str:

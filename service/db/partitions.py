@@ -17,11 +17,12 @@ from typing import Any
 
 import structlog
 
-from service.db import select, sql_files
+from service.db import select
 from service.db.pool import Pool
-from service.db.search import Search
-from service.db.select import TimeRange
+from service.db.search import PartitionSearch
+from service.db.statement import Statement, read_sql
 from service.observability import metrics
+from service.query import TimeRange
 
 log = structlog.get_logger()
 
@@ -47,10 +48,10 @@ class Partition:
     ids: tuple[int, int] | None = None
 
 
-class Directory:
+class PartitionDirectory:
     """Kept by `watch`, which reads what has changed every `refresh` seconds."""
 
-    def __init__(self, pool: Pool, search: Search, refresh: float) -> None:
+    def __init__(self, pool: Pool, search: PartitionSearch, refresh: float) -> None:
         self._pool = pool
         self._search = search
         self._refresh = refresh
@@ -164,7 +165,7 @@ class Directory:
         asked = [partition for partition in partitions if partition.readable or partition.time_range]
         for start in range(0, len(asked), BATCH):
             text = " UNION ALL ".join(map(_id_range, asked[start : start + BATCH]))
-            rows = await self._pool.fetch(text, name="id_range")
+            rows = await self._pool.fetch(Statement(text, name="id_range"))
             found |= {oid: (first, last) for oid, first, last in rows if first is not None}
         return [
             replace(p, ids=found[p.oid], typical_range=p.typical_range or found[p.oid]) if p.oid in found else p
@@ -172,15 +173,15 @@ class Directory:
         ]
 
     async def _fetch(self, name: str) -> list[tuple[Any, ...]]:
-        return await self._pool.fetch(sql_files.text(name), name=name.rpartition("/")[2])
+        return await self._pool.fetch(Statement.from_file(name))
 
 
 def _id_range(partition: Partition) -> str:
     """The statement for one partition; who may read only the whole table asks that, within the partition's span."""
     calls = partition.name
     if not partition.readable and partition.time_range:
-        calls = f"{select.CALLS} WHERE {select.within([partition.time_range])}"
-    return sql_files.text("shapes/id_range").format(oid=partition.oid, partition=calls)
+        calls = f"{select.CALLS} WHERE {select.in_ranges([partition.time_range])}"
+    return read_sql("shapes/id_range").format(oid=partition.oid, partition=calls)
 
 
 def _span(bounds: str | None) -> TimeRange | None:

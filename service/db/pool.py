@@ -8,10 +8,7 @@ statement than PostgreSQL does.
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
 from contextvars import Context
-from typing import Any
 
 import psycopg2
 import structlog
@@ -19,15 +16,17 @@ from psycopg2.extensions import TransactionRollbackError, parse_dsn
 
 from service.concurrency.tasks import run_periodically
 from service.db.connection import Connection, Limits, Rows
-from service.db.select import Statement
-from service.errors import busy, unavailable
+from service.db.statement import Statement
+from service.errors import ApiError, DatabaseUnavailableError, busy, unavailable
 from service.observability import metrics, timings
 
-__all__ = ["Limits", "Pool", "Rows", "problem_with"]
+__all__ = ["PING", "Limits", "Pool", "Rows", "problem_with"]
 
 log = structlog.get_logger()
 
-Fetch = Callable[..., Awaitable[Rows]]
+PING = Statement("SELECT 1", name="ping")
+BEGIN = Statement("BEGIN READ ONLY", name="begin")
+ROLLBACK = Statement("ROLLBACK", name="rollback")
 
 INTERVAL = 1.0  # Seconds between two looks at all connections.
 MAX_RETRY_PAUSE = 2.0  # Seconds between attempts to reach a database at the start.
@@ -60,11 +59,8 @@ class Pool:
         self._closed = False
         self._waits = metrics.POOL_WAIT_SECONDS.labels(name)
 
-    async def fetch(
-        self, text: str, parameters: Mapping[str, Any] | None = None, name: str = "", repeated: bool = False
-    ) -> Rows:
-        """All rows. Raises ApiError: 503 when the database cannot be had, 504 when the statement took too long."""
-        statement = Statement(text, parameters, name, repeated)
+    async def fetch(self, statement: Statement) -> Rows:
+        """All rows. Raises DatabaseUnavailableError, QueryTimeoutError, OverloadedError."""
         await self._acquire_slot()
         try:
             for attempt in range(1, MAX_ATTEMPTS + 1):
@@ -82,41 +78,40 @@ class Pool:
             self._slots.release()
         raise AssertionError("the last attempt returns or raises")
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Fetch]:
-        """A function that fetches within one read-only transaction; whatever fails in it closes the connection.
+    async def begin(self, wait: float | None = None) -> "Transaction":
+        """A read-only transaction on a connection of its own. `wait` is the seconds to wait for one.
 
-        Raises ApiError: 503 when the database cannot be had.
+        Raises DatabaseUnavailableError, OverloadedError.
         """
-        await self._acquire_slot()
-        try:
+        await self._acquire_slot(wait)
+        while True:
             try:
-                connection = await self._connect()
-            except LOST as error:
-                raise unavailable() from error
-
-            async def fetch(text: str, parameters: Mapping[str, Any] | None = None, name: str = "") -> Rows:
-                try:
-                    return await self._execute(connection, Statement(text, parameters, name))
-                except LOST as error:
+                reused = self._checkout_any()
+                connection = reused or await self._connect()
+            except BaseException as error:
+                self._slots.release()
+                if isinstance(error, LOST):
                     raise unavailable() from error
-
+                raise
+            transaction = Transaction(self, connection)
             try:
-                await fetch("BEGIN READ ONLY")
-                yield fetch
-            finally:
-                del self._busy[connection]
-                if not connection.closed:
-                    connection.close()
-        finally:
-            self._slots.release()
+                await transaction.fetch(BEGIN)
+                return transaction
+            except DatabaseUnavailableError:
+                transaction.abort(keep_slot=reused is not None)
+                if reused is None:
+                    raise
+                self.close_idle()  # The connection had died while it was idle, and so may have the others.
+            except BaseException:
+                transaction.abort()
+                raise
 
     async def wait_until_ready(self) -> None:
         """Waits until the database answers, and says in the log what it waits for."""
         pause = 0.25
         while True:
             try:
-                await self.fetch("SELECT 1")
+                await self.fetch(PING)
             except Exception as error:
                 problem = _line(error.__cause__ or error)
                 log.warning("database does not answer yet", database=self.name, error=problem, retry_in=pause)
@@ -138,15 +133,15 @@ class Pool:
         while self._idle:
             self._idle.pop().close()
 
-    async def _acquire_slot(self) -> None:
-        """Waits for a connection or for room for one. Raises ApiError (503) where that takes too long."""
+    async def _acquire_slot(self, wait: float | None = None) -> None:
+        """Waits for a slot, by default for acquire_timeout seconds. Raises OverloadedError."""
         if not self._slots.locked():
             await self._slots.acquire()
             self._waits.observe(0)
             return
         began = time.monotonic()
         try:
-            async with asyncio.timeout(self.limits.acquire_timeout):
+            async with asyncio.timeout(self.limits.acquire_timeout if wait is None else wait):
                 await self._slots.acquire()
         except TimeoutError as error:
             raise busy("Too many requests are waiting for the database.") from error
@@ -169,14 +164,27 @@ class Pool:
         try:
             return await self._execute(connection, statement)
         finally:
-            del self._busy[connection]
-            if (self._closed or connection.expired) and not connection.closed:
-                connection.close()
+            self._check_in(connection)
+
+    def _check_in(self, connection: Connection) -> None:
+        """Makes a connection idle, unless it is closed or to be replaced."""
+        del self._busy[connection]
+        if (self._closed or connection.expired) and not connection.closed:
+            connection.close()
+        if not connection.closed:
+            self._idle.append(connection)
+
+    def _checkout_any(self) -> Connection | None:
+        """An idle connection for a transaction, which cannot be tried again if the connection has died meanwhile."""
+        while self._idle:
+            connection = self._idle.pop()
             if not connection.closed:
-                self._idle.append(connection)
+                self._busy[connection] = math.inf
+                return connection
+        return None
 
     async def _execute(self, connection: Connection, statement: Statement) -> Rows:
-        began, name = time.monotonic(), statement.name or "other"
+        began, name = time.monotonic(), statement.name
         self._busy[connection] = began + self._patience
         try:
             return await connection.fetch(statement)
@@ -212,6 +220,48 @@ class Pool:
             return None
         self._idle.remove(taken)
         return taken
+
+
+class Transaction:
+    """One transaction, until `end` or `abort` is called. What fails in it aborts it."""
+
+    def __init__(self, pool: Pool, connection: Connection) -> None:
+        self._pool = pool
+        self._connection: Connection | None = connection
+
+    async def fetch(self, statement: Statement) -> Rows:
+        """All rows. Raises DatabaseUnavailableError, QueryTimeoutError."""
+        if self._connection is None:
+            raise RuntimeError("The transaction has ended.")
+        try:
+            return await self._pool._execute(self._connection, statement)
+        except LOST as error:
+            raise unavailable() from error
+
+    async def end(self) -> None:
+        """Ends it and gives the connection back; aborts it if that fails."""
+        try:
+            await self.fetch(ROLLBACK)
+        except ApiError:
+            self.abort()
+        except BaseException:
+            self.abort()
+            raise
+        else:
+            self._give_back()
+
+    def abort(self, *, keep_slot: bool = False) -> None:
+        """Closes the connection, which ends the statement under way soon after; does nothing once it has ended."""
+        if self._connection is not None:
+            self._connection.close()
+            self._give_back(keep_slot)
+
+    def _give_back(self, keep_slot: bool = False) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool._check_in(connection)
+            if not keep_slot:
+                self._pool._slots.release()
 
 
 def _line(error: BaseException) -> str:

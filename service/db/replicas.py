@@ -1,20 +1,20 @@
 """A primary and its replicas, read as one: from a replica that is fit, from the primary where none is or one fails."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from itertools import cycle
 from math import nan
-from typing import Any
 
 import structlog
 
-from service.db import sql_files
 from service.db.pool import Pool, Rows
-from service.errors import ApiError, Unavailable
+from service.db.statement import Statement
+from service.errors import ApiError, DatabaseUnavailableError
 from service.observability import metrics
 
 log = structlog.get_logger()
 
+LAG = Statement.from_file("queries/replica")
 CHECK = 1.0  # Seconds between two questions for the lag.
 
 
@@ -45,14 +45,12 @@ class ReplicaRouter:
         self._most_lag = most_lag
         self._turns = cycle(range(len(replicas) or 1))
 
-    def fetch(
-        self, text: str, parameters: Mapping[str, Any] | None = None, name: str = "", repeated: bool = False
-    ) -> Coroutine[None, None, Rows]:
+    def fetch(self, statement: Statement) -> Coroutine[None, None, Rows]:
         """All rows. Raises ApiError as Pool.fetch does, once the primary has been asked too."""
         replica = self._pick()
         if replica is None:
-            return self.primary.fetch(text, parameters, name, repeated)
-        return self._from(replica, text, parameters, name, repeated)
+            return self.primary.fetch(statement)
+        return self._from(replica, statement)
 
     async def watch(self) -> None:
         """Asks all replicas how far they are behind, again and again."""
@@ -65,12 +63,12 @@ class ReplicaRouter:
         for pool in (self.primary, *(replica.pool for replica in self.replicas)):
             await pool.close()
 
-    async def _from(self, replica: Replica, *statement: Any) -> Rows:
+    async def _from(self, replica: Replica, statement: Statement) -> Rows:
         try:
-            return await replica.pool.fetch(*statement)
-        except Unavailable:
+            return await replica.pool.fetch(statement)
+        except DatabaseUnavailableError:
             replica.update_health(None, self._most_lag)
-            return await self.primary.fetch(*statement)
+            return await self.primary.fetch(statement)
 
     def _pick(self) -> Replica | None:
         healthy = [replica for replica in self.replicas if replica.healthy]
@@ -79,7 +77,7 @@ class ReplicaRouter:
     async def _check(self, replica: Replica) -> None:
         try:
             async with asyncio.timeout(replica.pool.limits.connect_timeout):
-                [(lag,)] = await replica.pool.fetch(sql_files.text("queries/replica"), name="replica")
+                [(lag,)] = await replica.pool.fetch(LAG)
         except (ApiError, TimeoutError):
             lag = None
         replica.update_health(lag, self._most_lag)

@@ -8,8 +8,8 @@ that a flood of unknown ids leaves the database to those who ask for known ones.
 import asyncio
 import time
 
-from service.db import sql_files
 from service.db.pool import Pool
+from service.db.statement import Statement
 from service.errors import busy, unavailable
 
 MAX_WAITING_IDS = 1000  # That wait for the next search.
@@ -18,7 +18,7 @@ MAX_REST = 1.0  # but no longer than these seconds.
 IDLE = 10.0  # Seconds after which the connection is closed, whose backend remembers every partition that it planned.
 
 
-class Search:
+class PartitionSearch:
     """Runs while somebody waits."""
 
     def __init__(self, pool: Pool) -> None:
@@ -60,7 +60,7 @@ class Search:
         asyncio.get_running_loop().call_later(IDLE, self._forget)
 
     async def _ask(self, asked: dict[int, asyncio.Future[list[int]]]) -> None:
-        rows = await self._pool.fetch(sql_files.text("queries/search"), {"ids": list(asked)}, "search")
+        rows = await self._pool.fetch(Statement.from_file("queries/search", ids=list(asked)))
         for identifier, waiter in asked.items():
             waiter.set_result([oid for id_, oid in rows if id_ == identifier])
 

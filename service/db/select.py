@@ -1,29 +1,18 @@
-"""A selection to a statement: names come from declarations, values are parameters, shapes and SELECTs are files."""
+"""A query to a statement: names come from declarations, values are parameters, shapes and SELECTs are files."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from service.db import keyset, sql_files
-from service.query import Caller, CursorPage, Filter, Sort
+from service.db import keyset
+from service.db.statement import Statement, read_sql
+from service.query import Caller, CursorPage, Filter, KeysetPosition, Page, Query, Sort, TimeRange
 
 Parameters = dict[str, Any]
 
-TimeRange = tuple[str, str]  # Two moments as PostgreSQL writes them, the second just outside.
-
 CALLS = "cdr.cdr"  # All partitions of it.
-
-
-class Statement(NamedTuple):
-    """What a database is asked: `name` is for logs and metrics; what is `repeated` is worth preparing."""
-
-    text: str
-    parameters: Mapping[str, Any] | None = None
-    name: str = ""
-    repeated: bool = False
-
 
 CONDITIONS = {
     "eq": "{column} = {value}",
@@ -40,7 +29,7 @@ CONDITIONS = {
     "cont_any": "{column} ILIKE ANY ({value})",
 }
 PATTERNS = {"cont": "%{}%", "start": "{}%", "end": "%{}", "cont_any": "%{}%"}
-# What the condition comes to when there is no value left to compare with.
+# The condition when no value is left to compare with.
 EMPTY = {
     "eq": "FALSE",
     "in": "FALSE",
@@ -51,110 +40,70 @@ EMPTY = {
 WILDCARD = re.compile(r"[\\%_]")
 
 
-def listing(
-    resource: str,
-    columns: Sequence[str],
-    filters: Iterable[Filter],
-    sorts: Iterable[Sort],
-    caller: Caller,
-    *,
-    limit: int,
-    offset: int = 0,
-    spans: Sequence[TimeRange] | None = None,
-) -> Statement:
-    """Rows of `columns` in the caller's scope, and in the spans of time where those are known."""
-    conditions, parameters = _where(filters, caller, spans)
-    text = sql_files.text("shapes/list").format(
-        columns=_columns(columns), resource=_all(resource), conditions=conditions, order=_order(sorts)
+def records(query: Query) -> Statement:
+    """The records of the query's window.
+
+    A page is read with one row more than its size, which tells whether there is a next record. Where the window is not
+    a page by number, each row ends with its values of the sort keys as text: its keyset position.
+    """
+    window, parameters = query.window, _scope(query.caller)
+    conditions = [*_conditions(query, parameters), *_keyset(query, parameters)]
+    backwards = isinstance(window, CursorPage) and window.backwards
+    parameters["limit"] = 1 + (window.size if isinstance(window, Page | CursorPage) else window.max_rows)
+    parameters["offset"] = window.offset if isinstance(window, Page) else 0
+    positions = () if isinstance(window, Page) else (f"{sort.column}::text" for sort in query.sorts)
+    shape, name = _shape(window)
+    text = read_sql(f"shapes/{shape}").format(
+        columns=_columns([*query.columns, *positions]),
+        resource=_all(query.resource.sql),
+        conditions=" AND ".join(conditions) or "TRUE",
+        order=_order(keyset.reverse_order(query.sorts) if backwards else query.sorts),
     )
-    return Statement(text, {**parameters, "limit": limit, "offset": offset}, "list")
+    return Statement(text, parameters, name)
 
 
-def stretch(
-    resource: str,
-    columns: Sequence[str],
-    filters: Iterable[Filter],
-    sorts: Sequence[Sort],
-    caller: Caller,
-    wanted: CursorPage,
-    spans: Sequence[TimeRange] | None = None,
-) -> Statement:
-    """One row more than are wanted, in the order they are read; the sort keys come behind the columns, as text."""
-    conditions, parameters = _where(filters, caller, spans)
-    backwards = keyset.reverse_order(sorts)
-    for order, place, name in ((sorts, wanted.after, "after"), (backwards, wanted.before, "before")):
-        if place is not None:
-            condition, values = keyset.after(order, place, name)
-            conditions, parameters = f"{conditions} AND {condition}", parameters | values
-    text = sql_files.text("shapes/list").format(
-        columns=_columns([*columns, *(f"{sort.column}::text" for sort in sorts)]),
-        resource=_all(resource),
-        conditions=conditions,
-        order=_order(backwards if wanted.backwards else sorts),
-    )
-    return Statement(text, {**parameters, "limit": wanted.size + 1, "offset": 0}, "stretch")
+def count(query: Query, timeout: float | None = None) -> Statement:
+    """The number of records that match, whatever the window. `timeout` is in seconds."""
+    parameters = _scope(query.caller)
+    conditions = " AND ".join(_conditions(query, parameters)) or "TRUE"
+    text = read_sql("shapes/count").format(resource=_all(query.resource.sql), conditions=conditions)
+    return Statement(text, parameters, "count", timeout=timeout)
 
 
-def stream(
-    resource: str,
-    columns: Sequence[str],
-    filters: Iterable[Filter],
-    sorts: Iterable[Sort],
-    caller: Caller,
-    limit: int,
-    spans: Sequence[TimeRange] | None = None,
-) -> Statement:
-    """A cursor over rows of `columns` in the caller's scope."""
-    conditions, parameters = _where(filters, caller, spans)
-    text = sql_files.text("shapes/stream").format(
-        columns=_columns(columns), resource=_all(resource), conditions=conditions, order=_order(sorts)
-    )
-    return Statement(text, {**parameters, "limit": limit}, "stream")
+def by_id_in_partition(query: Query, identifier: int, partition: str, oid: int) -> Statement:
+    """The record with this id in one partition, as long as it is a partition; `partition` is its quoted name."""
+    text = _by_id_in_partition(query.resource.sql, query.columns, partition, oid)
+    return Statement(text, {**_scope(query.caller), "id": identifier}, "one", repeated=True)
 
 
-def count(
-    resource: str, filters: Iterable[Filter], caller: Caller, spans: Sequence[TimeRange] | None = None
-) -> Statement:
-    """The number of rows in the caller's scope, and in the spans, that meet the filters."""
-    conditions, parameters = _where(filters, caller, spans)
-    text = sql_files.text("shapes/count").format(resource=_all(resource), conditions=conditions)
-    return Statement(text, parameters, "count")
+def by_id(query: Query, identifier: int, ranges: Sequence[TimeRange] | None) -> Statement:
+    """The record with this id in some time ranges, or anywhere if they are None."""
+    where = "TRUE" if ranges is None else in_ranges(ranges, "cdr.time_start")
+    text = _by_id(query.resource.sql, query.columns, CALLS, where)
+    return Statement(text, {**_scope(query.caller), "id": identifier}, "one_within")
 
 
-def one(
-    resource: str, columns: tuple[str, ...], identifier: int, caller: Caller, partition: str, oid: int
-) -> Statement:
-    """The record with this id in one partition, as long as that is one; `partition` is its quoted name."""
-    return Statement(_one(resource, columns, partition, oid), {**_scope(caller), "id": identifier}, "one", True)
-
-
-def one_within(
-    resource: str, columns: tuple[str, ...], identifier: int, caller: Caller, spans: Sequence[TimeRange]
-) -> Statement:
-    """The record with this id in some spans of time."""
-    text = _record(resource, columns, CALLS, within(spans, "cdr.time_start"))
-    return Statement(text, {**_scope(caller), "id": identifier}, "one_within")
-
-
-def within(spans: Sequence[TimeRange], column: str = "time_start") -> str:
-    """A condition of constants: only so the planner leaves out all other partitions."""
-    return " OR ".join(f"{column} >= '{first}' AND {column} < '{after}'" for first, after in spans) or "FALSE"
+def in_ranges(ranges: Iterable[TimeRange], column: str = "time_start") -> str:
+    """A condition of constants, because the planner leaves out other partitions only for constants."""
+    return " OR ".join(f"{column} >= '{first}' AND {column} < '{end}'" for first, end in ranges) or "FALSE"
 
 
 @lru_cache(4096)
-def _one(resource: str, columns: tuple[str, ...], partition: str, oid: int) -> str:
-    is_partition = sql_files.text("shapes/is_partition").format(oid=oid)
-    return _record(resource, columns, _escaped(partition), is_partition)
+def _by_id_in_partition(resource: str, columns: tuple[str, ...], partition: str, oid: int) -> str:
+    is_partition = read_sql("shapes/is_partition").format(oid=oid)
+    return _by_id(resource, columns, partition.replace("%", "%%"), is_partition)
 
 
-def _record(resource: str, columns: tuple[str, ...], calls: str, where: str) -> str:
-    by_id = sql_files.text("shapes/by_id").format(where=where)
-    return f"SELECT {_columns(columns)} FROM ({_select(resource, calls, by_id)}) AS r LIMIT 1"
+def _by_id(resource: str, columns: tuple[str, ...], calls: str, where: str) -> str:
+    narrowed = read_sql("shapes/by_id").format(where=where)
+    return f"SELECT {_columns(columns)} FROM ({_resource(resource, calls, narrowed)}) AS r LIMIT 1"
 
 
-def _escaped(name: str) -> str:
-    """A name as it stands in a statement with parameters."""
-    return name.replace("%", "%%")
+def _shape(window: object) -> tuple[str, str]:
+    """The shape's file, and the statement's name in logs and metrics."""
+    if isinstance(window, Page):
+        return "list", "list"
+    return ("list", "cursor_page") if isinstance(window, CursorPage) else ("export", "export")
 
 
 def _columns(columns: Iterable[str]) -> str:
@@ -167,12 +116,12 @@ def _order(sorts: Iterable[Sort]) -> str:
 
 @lru_cache
 def _all(resource: str) -> str:
-    return _select(resource, CALLS, "")
+    return _resource(resource, CALLS, "")
 
 
-def _select(resource: str, calls: str, narrowed: str) -> str:
-    rec = sql_files.text("shapes/rec")
-    return sql_files.text(f"resources/{resource}").format(rec=rec, calls=calls, narrowed=narrowed)
+def _resource(resource: str, calls: str, narrowed: str) -> str:
+    rec = read_sql("shapes/rec")
+    return read_sql(f"resources/{resource}").format(rec=rec, calls=calls, narrowed=narrowed)
 
 
 def _scope(caller: Caller) -> Parameters:
@@ -183,15 +132,34 @@ def _scope(caller: Caller) -> Parameters:
     }
 
 
-def _where(filters: Iterable[Filter], caller: Caller, spans: Sequence[TimeRange] | None) -> tuple[str, Parameters]:
-    parameters = _scope(caller)
-    conditions = [] if spans is None else [f"({within(spans, 'r.time_start')})"]
-    for index, condition in enumerate(filters):
+def _conditions(query: Query, parameters: Parameters) -> list[str]:
+    """The conditions of the time ranges and the filters; adds their values to the parameters."""
+    conditions = [] if query.ranges is None else [f"({in_ranges(query.ranges, 'r.time_start')})"]
+    for index, condition in enumerate(query.filters):
         name = f"filter_{index}"
         template = CONDITIONS[condition.operator] if condition.values else EMPTY[condition.operator]
         conditions.append(template.format(column=f"r.{condition.column}", value=f"%({name})s"))
         parameters[name] = _value(condition)
-    return " AND ".join(conditions) or "TRUE", parameters
+    return conditions
+
+
+def _keyset(query: Query, parameters: Parameters) -> list[str]:
+    """The conditions that keep the records after one position and before another."""
+    window = query.window
+    if isinstance(window, Page):
+        return []
+    before = window.before if isinstance(window, CursorPage) else None
+    ends: list[tuple[Sequence[Sort], KeysetPosition | None, str]] = [
+        (query.sorts, window.after, "after"),
+        (keyset.reverse_order(query.sorts), before, "before"),
+    ]
+    conditions = []
+    for sorts, position, name in ends:
+        if position is not None:
+            condition, values = keyset.after(sorts, position, name)
+            conditions.append(condition)
+            parameters.update(values)
+    return conditions
 
 
 def _value(condition: Filter) -> Any:

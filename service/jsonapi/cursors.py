@@ -1,4 +1,4 @@
-"""Cursors: a record's place in an order to opaque text, signed for one order of one resource as one caller sees it."""
+"""Cursors: a keyset position to opaque text, signed for one sort order of one resource as one caller sees it."""
 
 import base64
 import hmac
@@ -8,17 +8,17 @@ import orjson
 
 from service.query import Caller, KeysetPosition, Sort
 
-PURPOSE = b"cdr-api cursor 1"  # Keeps these keys apart from the secrets' other uses.
-SIGNATURE_BYTES = 16  # Bytes of the signature that are kept.
-MAX_LENGTH = 2048  # Bytes of a place; a longer cursor would not fit into a URL.
+PURPOSE = b"cdr-api cursor 1"  # Separates these keys from the secrets' other uses.
+SIGNATURE_BYTES = 16  # The signature is cut to so many bytes.
+MAX_LENGTH = 2048  # Bytes of a position; a longer cursor would not fit into a URL.
 
 
 class InvalidCursorError(ValueError):
-    """Text that is no cursor, or one of another order, resource or scope."""
+    """The text is not a cursor, or one of another order, resource or scope."""
 
 
 class PositionTooLongError(ValueError):
-    """A place whose values do not fit into a cursor."""
+    """The values of a position do not fit into a cursor."""
 
 
 def keys(secrets: Sequence[str]) -> tuple[bytes, ...]:
@@ -27,32 +27,32 @@ def keys(secrets: Sequence[str]) -> tuple[bytes, ...]:
 
 
 class CursorSigner:
-    """Signs and verifies for a resource and a caller. A scope that has changed since ends all cursors made in it."""
+    """Signs and verifies for a resource and a caller. A change of the caller's scope invalidates its cursors."""
 
     def __init__(self, keys: Sequence[bytes], type_: str, caller: Caller) -> None:
         self._keys = keys
-        self._whose = [type_, caller.customer_id, sorted(caller.account_ids) if caller.account_ids else None]
+        self._scope = [type_, caller.customer_id, sorted(caller.account_ids) if caller.account_ids else None]
 
-    def write(self, sorts: Sequence[Sort], places: Sequence[KeysetPosition]) -> list[str]:
-        """A cursor for each place. Raises PositionTooLongError."""
+    def sign(self, sorts: Sequence[Sort], positions: Sequence[KeysetPosition]) -> list[str]:
+        """A cursor for each position. Raises PositionTooLongError."""
         context = self._context(sorts)
-        return [_encoded(self._keys[0], context, _payload(place)) for place in places]
+        return [_encoded(self._keys[0], context, _payload(position)) for position in positions]
 
-    def read(self, sorts: Sequence[Sort], text: str) -> KeysetPosition:
-        """The place that a cursor stands for. Raises InvalidCursorError."""
+    def verify(self, sorts: Sequence[Sort], text: str) -> KeysetPosition:
+        """The position that a cursor holds. Raises InvalidCursorError."""
         payload, context = _decoded(text)[SIGNATURE_BYTES:], self._context(sorts)
         if not any(hmac.compare_digest(_encoded(key, context, payload), text) for key in self._keys):
             raise InvalidCursorError(text)
-        place: list[str | None] = orjson.loads(payload)
-        return tuple(place)
+        position: list[str | None] = orjson.loads(payload)
+        return tuple(position)
 
     def _context(self, sorts: Sequence[Sort]) -> bytes:
         """A line of JSON, so that no context is the beginning of another."""
-        return orjson.dumps([*self._whose, [[sort.column, sort.descending] for sort in sorts]]) + b"\n"
+        return orjson.dumps([*self._scope, [[sort.column, sort.descending] for sort in sorts]]) + b"\n"
 
 
-def _payload(place: KeysetPosition) -> bytes:
-    payload = orjson.dumps(place)
+def _payload(position: KeysetPosition) -> bytes:
+    payload = orjson.dumps(position)
     if len(payload) > MAX_LENGTH:
         raise PositionTooLongError
     return payload

@@ -1,4 +1,4 @@
-"""Whole documents: what a response's body holds, as bytes."""
+"""Whole documents: the bytes of a response's body."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,37 +8,47 @@ import orjson
 
 from service.errors import ErrorObject
 from service.jsonapi import links
-from service.jsonapi.query_string import Query
-from service.query import Page
+from service.jsonapi.query_string import Parameters
+from service.query import CursorPage, Page
 
 Records = Sequence[bytes]  # Resource objects as JSON.
 
 
-def one(record: bytes | None, included: Records = ()) -> bytes:
+def record(record: bytes | None, included: Records = ()) -> bytes:
     """A single record, or null."""
     return _document(b"", [record or b"null"], b"", included, {})
 
 
-def many(records: Records, included: Records, total: int, url: str, query: Query, page: Page) -> bytes:
-    """A page of a list; `url` is the list's own, without a query."""
-    rest = {"meta": {"total-count": total}, "links": links.pages(url, query, page, total)}
+def page(
+    records: Records, included: Records, page: Page, total: int | None, more: bool, url: str, parameters: Parameters
+) -> bytes:
+    """A page by number; `url` is the list's own, without a query. A total that is None was not counted (D22)."""
+    meta = {"total-count-omitted": True} if total is None else {"total-count": total}
+    rest = {"meta": meta, "links": links.pages(url, parameters, page, total, more)}
     return _document(b"[", records, b"]", included, rest)
 
 
-def stretch(
+def cursor_page(
     records: Records,
     cursors: Sequence[str],
     included: Records,
-    page: Mapping[str, Any],
+    page: CursorPage,
+    total: int | None,
+    more: bool,
     addresses: Mapping[str, str | None],
 ) -> bytes:
-    """A page of a list by cursors, each record with its own; `page` is what there is to say about it."""
+    """A page by cursors, each record with its own."""
     placed = [
         b'%b,"meta":%b}' % (record[:-1], orjson.dumps({"page": {"cursor": cursor}}))
         for record, cursor in zip(records, cursors, strict=True)
     ]
-    meta = {"meta": {"page": page}} if page else {}
-    return _document(b"[", placed, b"]", included, {**meta, "links": addresses})
+    known: dict[str, Any] = {} if total is None else {"total": total}
+    if page.ranged and more:
+        known["rangeTruncated"] = True
+    meta: dict[str, Any] = {"page": known} if known else {}
+    if page.total and total is None:
+        meta["total-count-omitted"] = True
+    return _document(b"[", placed, b"]", included, {**({"meta": meta} if meta else {}), "links": addresses})
 
 
 def relationship(data: dict[str, str] | None, addresses: dict[str, str]) -> bytes:
@@ -46,18 +56,17 @@ def relationship(data: dict[str, str] | None, addresses: dict[str, str]) -> byte
     return orjson.dumps({"data": data, "links": addresses})
 
 
-def errors(problems: Iterable[ErrorObject]) -> bytes:
-    """An error document. Texts may quote what a client sent, so what is no Unicode becomes a question mark."""
+def errors(errors: Iterable[ErrorObject], status: int) -> bytes:
+    """An error document. Texts may quote what a client sent, so what is not Unicode becomes a question mark."""
     entries = [
-        {"title": p.title, "detail": p.detail, "code": p.code, "status": str(p.status), **(p.more or {})}
-        for p in problems
+        {"title": e.title, "detail": e.detail, "code": e.code, "status": str(status), **(e.more or {})} for e in errors
     ]
     text = json.dumps({"errors": entries}, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace")
 
 
 def _document(opening: bytes, records: Records, closing: bytes, included: Records, rest: Mapping[str, Any]) -> bytes:
-    """Puts the parts together by hand, since there may be a MiB of records."""
+    """Joins the parts by hand, since the records may be a MiB."""
     also = b',"included":[%b]' % b",".join(included) if included else b""
     end = b"," + orjson.dumps(rest)[1:] if rest else b"}"
     return b"".join((b'{"data":', opening, b",".join(records), closing, also, end))

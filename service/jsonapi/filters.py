@@ -6,28 +6,28 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from marshmallow.exceptions import ValidationError
 
 from service import errors
-from service.jsonapi.query_string import Query, display_value
+from service.jsonapi.query_string import Parameters, display_value
 from service.jsonapi.spelling import MalformedListError, is_blank, split_list, underscore
 from service.query import Filter
 from service.schemas.fields import ASCII_SPACE, String
-from service.schemas.resource import FilterRule, Resource
+from service.schemas.resource import ACCOUNT, FilterRule, Resource
 
 WINDOW = timedelta(hours=24)
 
 ParsedFilters = dict[str, tuple[FilterRule, "str | None", bool]]
 
 
-def parse_names(resource: Resource, query: Query, include: bool) -> ParsedFilters:
+def parse_names(resource: Resource, parameters: Parameters, include: bool) -> ParsedFilters:
     """The filters of a list by their underscored names: rule, text, and whether that name was used. Raises ApiError.
 
     Of several spellings the last one's text counts.
     """
-    asked = query.get("filter", {})
+    asked = parameters.get("filter", {})
     if asked is None:
         return {}
     if isinstance(asked, str) or (isinstance(asked, list) and resource.meta.window):
         raise errors.invalid_filter_syntax(display_value(asked))
-    check_names(resource, query, include)
+    check_names(resource, parameters, include)
     given: ParsedFilters = {}
     for spelling, value in asked.items() if isinstance(asked, dict) else ():
         rule = resource.filters.get(underscore(spelling))
@@ -40,17 +40,16 @@ def parse_names(resource: Resource, query: Query, include: bool) -> ParsedFilter
     return given
 
 
-def check_names(resource: Resource, query: Query, include: bool) -> None:
+def check_names(resource: Resource, parameters: Parameters, include: bool) -> None:
     """Refuses the first name that is no filter. Raises ApiError."""
-    asked = query.get("filter")
+    asked = parameters.get("filter")
     if isinstance(asked, str):
         raise errors.invalid_filter_syntax(asked)
     for spelling in asked or ():
         name = underscore(display_value(spelling))
         relationship, dot, nested = name.partition(".")
         if dot:
-            target = resource.relationships.get(relationship)
-            if not (include and target and nested in resource.registry[target.type_].filters):
+            if not (include and resource.account and relationship == ACCOUNT and nested in resource.accounts.filters):
                 raise errors.filter_not_allowed(nested)
         elif name not in resource.filters:
             raise errors.filter_not_allowed(name)
@@ -62,7 +61,7 @@ def read(resource: Resource, given: ParsedFilters, now: datetime) -> tuple[Filte
     found = [condition for condition in conditions.values() if condition is not None]
     window = resource.meta.window
     if window and not _bounded(window, given, conditions):
-        found.append(Filter(window, "gteq", (_day_before(now, resource.schema.time_zone),), moving=True))
+        found.append(Filter(window, "gteq", (_day_before(now, resource.schema.time_zone),), implicit_window=True))
     return tuple(found)
 
 
@@ -97,7 +96,7 @@ def _condition(rule: FilterRule, text: str | None) -> Filter | None:
         read = tuple(rule.field.deserialize(value) for value in given if _counts(rule, value))
     except ValidationError as error:
         raise errors.invalid_filter_value(shown, rule.name) from error
-    return Filter(rule.column, rule.operator, read, rule.accounts)
+    return Filter(rule.column, rule.operator, read, rule.by_account_uuid)
 
 
 def _values(text: str | None) -> list[str | None]:

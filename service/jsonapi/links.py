@@ -1,20 +1,25 @@
-"""The links of a list: its pages, with what the client asked for in sorted, form-encoded spelling (contract 7)."""
+"""The links of a list: its pages, with the client's parameters in sorted, form-encoded spelling (contract 7)."""
 
-from service.jsonapi.query_string import Query, encode
+from service.jsonapi.query_string import Parameters, encode
 from service.query import Page
 
 KEPT = ("fields", "include", "sort", "filter")
 
 
-def pages(url: str, query: Query, page: Page, total: int) -> dict[str, str]:
-    """first and last always, prev and next where there are such pages. `url` is the list's own, without a query."""
-    last = max(1, -(-total // page.size))
-    numbers = {"first": 1, "prev": page.number - 1, "next": page.number + 1, "last": last}
+def pages(url: str, parameters: Parameters, page: Page, total: int | None, more: bool) -> dict[str, str]:
+    """first and, if the total is known, last; prev and next if there are such pages. `url` has no query.
+
+    `more`: there is a record after the page.
+    """
+    last = None if total is None else max(1, -(-total // page.size))
+    numbers = {"first": 1, "prev": page.number - 1, "next": page.number + 1}
     if page.number == 1:
         del numbers["prev"]
-    if page.number >= last:
+    if not more if last is None else page.number >= last:
         del numbers["next"]
-    asked = kept(query)
+    if last is not None:
+        numbers["last"] = last
+    asked = kept(parameters)
     after = f"&{encode({'sort': asked.pop('sort')})}" if "sort" in asked else ""
     before = f"{encode(asked)}&" if asked else ""
     return {
@@ -23,6 +28,6 @@ def pages(url: str, query: Query, page: Page, total: int) -> dict[str, str]:
     }
 
 
-def kept(query: Query) -> Query:
+def kept(parameters: Parameters) -> Parameters:
     """The parameters that all pages of a list share."""
-    return {name: query[name] for name in KEPT if query.get(name) is not None}
+    return {name: parameters[name] for name in KEPT if parameters.get(name) is not None}

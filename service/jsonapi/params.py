@@ -1,4 +1,4 @@
-"""Query parameters to a Selection; everything a request asks for is checked here, in the reference's order (12.2)."""
+"""Parameters to a query and a view; what a request asks for is checked in the reference's order (contract 12.2)."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,29 +7,30 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from service import errors
-from service.errors import ApiError
-from service.jsonapi import cursor_pages, filters
-from service.jsonapi.cursors import CursorSigner
-from service.jsonapi.query_string import Query, Value, display_value
+from service.errors import BadRequestError
+from service.jsonapi import cursor_pages, filters, render
+from service.jsonapi.cursor_pages import CursorPaging
+from service.jsonapi.query_string import Parameters, Value, display_value
 from service.jsonapi.spelling import MalformedListError, is_blank, split_list, underscore
-from service.query import Page, Selection, Sort
-from service.schemas.fields import OUT_OF_RANGE, Integer
-from service.schemas.resource import Resource
+from service.jsonapi.view import View
+from service.query import Caller, Everything, Page, Query, Sort, Window
+from service.schemas.fields import OUT_OF_RANGE
+from service.schemas.resource import ACCOUNT, Resource
 
 T = TypeVar("T")
 
 MAX_PAGE_SIZE = 1000
 MAX_OFFSET = 2**63 - 1
-NO_UNICODE = re.compile(r"[\ud800-\udfff]")  # What bytes that are no UTF-8 have become.
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # What bytes that are not UTF-8 are decoded to.
 PLAIN_INTEGER = re.compile(r"-?\d+", re.ASCII)
 LEADING_INTEGER = re.compile(r"\s*([+-]?\d+(?:_\d+)*)", re.ASCII)
 
 
 def identifier(resource: Resource, text: str) -> str:
-    """The id in a path in its plain spelling. Raises ApiError where the records have integers and this is none (D8)."""
-    if not isinstance(resource.schema.fields["id"], Integer):
+    """The id in a path in its plain spelling. Raises BadRequestError if ids are integers and this is not one (D8)."""
+    if not resource.integer_ids:
         return text
-    if NO_UNICODE.search(text):
+    if SURROGATE.search(text):
         raise errors.bad_request("The path is not valid UTF-8.")
     if not PLAIN_INTEGER.fullmatch(text):
         raise errors.invalid_id(text)
@@ -37,72 +38,80 @@ def identifier(resource: Resource, text: str) -> str:
     return f"-{digits}" if text[0] == "-" and digits != "0" else digits
 
 
-def many(
-    resource: Resource, query: Query, now: datetime, seal: CursorSigner | None = None, profiled: bool = False
-) -> Selection:
-    """A list. `now` is the moment that the default window of 24 hours ends. Raises ApiError.
+def parse_list(
+    resource: Resource,
+    parameters: Parameters,
+    caller: Caller,
+    now: datetime,
+    paging: CursorPaging | Everything | None = None,
+) -> tuple[Query, View]:
+    """The query and the view of a list. `now` is the end of the default window of 24 hours. Raises BadRequestError.
 
-    With a `seal` it may be paged by cursors; `profiled` tells that the client named their profile.
+    `paging`: CursorPaging allows pages by cursor, Everything replaces pages, None allows only pages by number.
     """
-    fieldsets = _fieldsets(resource.registry, query)
+    fieldsets = _fieldsets(resource.registry, parameters)
     problems = _Problems()
-    include = problems.collect(lambda: _include(resource, query)) or False
-    rules = problems.collect(lambda: filters.parse_names(resource, query, include)) or {}
-    sorts = _sorts(resource, query)
-    page, stretch = Page(), None
-    if seal and cursor_pages.asked(query, profiled):
-        stretch = problems.collect(lambda: cursor_pages.read(resource, query, sorts, seal, MAX_PAGE_SIZE))
-    else:
-        page = problems.collect(lambda: _page(query)) or page
-    problems.answer()
-    return Selection(fieldsets, include, filters.read(resource, rules, now), sorts, page, stretch)
+    include = problems.collect(lambda: _include(resource, parameters)) or False
+    rules = problems.collect(lambda: filters.parse_names(resource, parameters, include)) or {}
+    sorts = _sorts(resource, parameters)
+    window = problems.collect(lambda: _window(resource, parameters, sorts, paging)) or Page()
+    problems.raise_any()
+    view = View(fieldsets, include)
+    columns = render.renderer_for(resource, view).columns
+    return Query(resource, columns, caller, filters.read(resource, rules, now), sorts, window), view
 
 
-def one(resource: Resource, query: Query) -> Selection:
-    """A single record: filters are checked by name and have no effect; sort and page are ignored. Raises ApiError."""
-    if not query:
-        return Selection({})
-    fieldsets = _fieldsets(resource.registry, query)
+def parse_record(resource: Resource, parameters: Parameters) -> View:
+    """The view of one record: filters are checked by name and have no effect; sort and page are ignored.
+
+    Raises BadRequestError.
+    """
+    if not parameters:
+        return View()
+    fieldsets = _fieldsets(resource.registry, parameters)
     problems = _Problems()
-    include = problems.collect(lambda: _include(resource, query)) or False
-    problems.collect(lambda: filters.check_names(resource, query, include))
-    problems.answer()
-    return Selection(fieldsets, include)
+    include = problems.collect(lambda: _include(resource, parameters)) or False
+    problems.collect(lambda: filters.check_names(resource, parameters, include))
+    problems.raise_any()
+    return View(fieldsets, include)
 
 
-def related(resource: Resource, query: Query) -> Selection:
-    """A to-one related record, checked as a request for its own type, sort and page included. Raises ApiError."""
-    fieldsets = _fieldsets(resource.registry, query)
+def parse_related(resource: Resource, parameters: Parameters) -> View:
+    """The view of a related record, checked like a request for its own type, sort and page included.
+
+    Raises BadRequestError.
+    """
+    fieldsets = _fieldsets(resource.registry, parameters)
     problems = _Problems()
-    problems.collect(lambda: _include(resource, query))
-    problems.collect(lambda: filters.check_names(resource, query, include=False))
-    _sorts(resource, query)
-    problems.collect(lambda: _page(query))
-    problems.answer()
-    return Selection(fieldsets)
+    problems.collect(lambda: _include(resource, parameters))
+    problems.collect(lambda: filters.check_names(resource, parameters, include=False))
+    _sorts(resource, parameters)
+    problems.collect(lambda: _page(parameters))
+    problems.raise_any()
+    return View(fieldsets)
 
 
 class _Problems:
-    """Refusals that wait for each other, so that a client learns of all at once."""
+    """Errors that are collected, so that a client learns of all at once."""
 
     def __init__(self) -> None:
-        self.found: list[errors.ErrorObject] = []
+        self._errors: list[errors.ErrorObject] = []
 
     def collect(self, check: Callable[[], T]) -> T | None:
         try:
             return check()
-        except ApiError as refused:
-            self.found += refused.problems
+        except BadRequestError as error:
+            self._errors += error.errors
             return None
 
-    def answer(self) -> None:
-        if self.found:
-            raise ApiError(*self.found)
+    def raise_any(self) -> None:
+        if self._errors:
+            raise BadRequestError(*self._errors)
 
 
-def _fieldsets(resources: Mapping[str, Resource], query: Query) -> dict[str, tuple[str, ...]]:
+def _fieldsets(resources: Mapping[str, Resource], parameters: Parameters) -> dict[str, tuple[str, ...]]:
     """Names by type, underscored, in the client's order; the singular spelling is checked and has no effect (0.1.2)."""
-    asked = query.get("fields")
+    asked = parameters.get("fields")
     if asked is None:
         return {}
     if not isinstance(asked, dict):
@@ -125,9 +134,9 @@ def _fieldset(served: Mapping[str, Resource], type_: str, value: Value) -> tuple
     return tuple(dict.fromkeys(known[name] for name in names))
 
 
-def _include(resource: Resource, query: Query) -> bool:
-    """Whether the one relationship there is, the account, is asked for."""
-    asked = query.get("include")
+def _include(resource: Resource, parameters: Parameters) -> bool:
+    """Whether the account is to be included."""
+    asked = parameters.get("include")
     if not asked:
         return False
     if not isinstance(asked, str):
@@ -138,16 +147,16 @@ def _include(resource: Resource, query: Query) -> bool:
         raise errors.invalid_include(asked, resource.type) from error
     for path in paths:
         name, _, nested = path.partition(".")
-        if name not in resource.relationships:
+        if name != ACCOUNT or resource.account is None:
             raise errors.invalid_include(name, resource.type)
         if nested:
-            raise errors.invalid_include(nested.partition(".")[0], resource.relationships[name].type_)
+            raise errors.invalid_include(nested.partition(".")[0], resource.accounts.type)
     return bool(paths)
 
 
-def _sorts(resource: Resource, query: Query) -> tuple[Sort, ...]:
+def _sorts(resource: Resource, parameters: Parameters) -> tuple[Sort, ...]:
     """The order, made total by the id in the last key's direction (D9)."""
-    asked = query.get("sort")
+    asked = parameters.get("sort")
     if isinstance(asked, list | dict):
         raise errors.invalid_sort(display_value(asked), resource.type)
     if is_blank(asked):
@@ -175,8 +184,18 @@ def _sort_keys(resource: Resource, text: str) -> dict[str, Sort]:
     return sorts
 
 
-def _page(query: Query) -> Page:
-    asked = query.get("page")
+def _window(
+    resource: Resource, parameters: Parameters, sorts: tuple[Sort, ...], paging: CursorPaging | Everything | None
+) -> Window:
+    if isinstance(paging, Everything):
+        return paging
+    if paging and paging.wanted(parameters):
+        return cursor_pages.parse(resource, parameters, sorts, paging.signer, MAX_PAGE_SIZE)
+    return _page(parameters)
+
+
+def _page(parameters: Parameters) -> Page:
+    asked = parameters.get("page")
     if isinstance(asked, list):
         raise errors.invalid_page(display_value(asked), "number")
     given = asked if isinstance(asked, dict) else {"number": asked}
@@ -192,7 +211,7 @@ def _page(query: Query) -> Page:
 
 
 def _leading_integer(value: Value, *, default: int) -> int:
-    """`2x` is 2, `1_0` is 10, what starts with no digit is 0; what is absent or no text is the default."""
+    """`2x` is 2, `1_0` is 10, text that starts with no digit is 0; an absent value is the default."""
     if not isinstance(value, str):
         return default
     match = LEADING_INTEGER.match(value)

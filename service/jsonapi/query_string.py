@@ -1,4 +1,4 @@
-"""Query text to nested parameters, by the bracket rules of the reference: `a[b]=1` is `{"a": {"b": "1"}}`."""
+"""Parameters text to nested parameters, by the bracket rules of the reference: `a[b]=1` is `{"a": {"b": "1"}}`."""
 
 import re
 from typing import TypeAlias
@@ -7,19 +7,19 @@ from urllib.parse import quote_plus, unquote_to_bytes
 from service import errors
 
 Value: TypeAlias = "str | list[Value] | dict[str, Value] | None"
-Query: TypeAlias = dict[str, Value]
+Parameters: TypeAlias = dict[str, Value]
 
 MAX_DEPTH = 32
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 LEVEL = re.compile(r"\[([^\]]*)\]")
 
 
-def parse(text: str) -> Query:
+def parse(text: str) -> Parameters:
     """The parameters in order of first appearance; the last of equal keys wins; a key without `=` is None.
 
     Raises Bad Request for broken escapes, for text that is not UTF-8 and for keys that contradict each other.
     """
-    query: Query = {}
+    query: Parameters = {}
     for pair in text.split("&"):
         if not pair:
             continue
@@ -30,7 +30,7 @@ def parse(text: str) -> Query:
     return query
 
 
-def encode(query: Query) -> str:
+def encode(query: Parameters) -> str:
     """The parameters as the reference writes them into links: form-encoded, each level sorted."""
     return "&".join(sorted(_encoded(key, value) for key, value in query.items()))
 
@@ -79,7 +79,7 @@ def _path(key: str) -> list[str]:
     return path
 
 
-def _store(node: Query, name: str, levels: list[str], value: Value) -> None:
+def _store(node: Parameters, name: str, levels: list[str], value: Value) -> None:
     if not levels:
         _must_be(node.get(name), (str, type(None)), name)
         node[name] = value

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import structlog
 from aiohttp import web
 
-from service.web.keys import SETTINGS, STOPPING
+from service.web.keys import STATE
 
 ABANDONED = 0.1  # Seconds for handlers to end that were cancelled because their time was over.
 PAUSE = 0.01
@@ -26,7 +26,7 @@ class GracefulRunner(web.AppRunner):
             app,
             access_log=None,
             max_line_size=MAX_LINE_SIZE,
-            keepalive_timeout=app[SETTINGS].listen.keepalive_timeout,
+            keepalive_timeout=app[STATE].settings.listen.keepalive_timeout,
             shutdown_timeout=ABANDONED,
         )
         self._listening = listening
@@ -45,9 +45,9 @@ class GracefulRunner(web.AppRunner):
 
     async def _drain(self, server: web.Server) -> None:
         clock = asyncio.get_running_loop().time
-        listen = self.app[SETTINGS].listen
+        listen = self.app[STATE].settings.listen
         end = clock() + listen.shutdown_timeout
-        self.app[STOPPING].set()
+        self.app[STATE].stopping.set()
         await self._stop_listening(server)
         log.info("stopping")
         await _until(lambda: not server.connections, min(listen.last_request, listen.shutdown_timeout))

@@ -9,11 +9,12 @@ from functools import partial
 
 import structlog
 
+from service import telemetry
 from service.observability import metrics
 from service.process import workers
 from service.process.graceful import BACKLOG, GracefulRunner
 from service.settings import Settings
-from service.web.app import create
+from service.web.app import open_application
 
 log = structlog.get_logger()
 
@@ -35,18 +36,23 @@ def run(
     count = settings.listen.workers or len(os.sched_getaffinity(0))
     started = partial(_started, listening, admin, count, on_ready)
     if count == 1:
-        asyncio.run(_serve(_runner(listening, admin, settings), started))
+        asyncio.run(_serve(settings, listening, admin, started))
     else:
         workers.run(count, settings, partial(_runner, listening, admin), (listening, admin), started, reload_settings)
 
 
-def _runner(listening: socket.socket, admin: socket.socket | None, settings: Settings) -> GracefulRunner:
+async def _runner(listening: socket.socket, admin: socket.socket | None, settings: Settings) -> GracefulRunner:
     metrics.init_label_values()
-    return GracefulRunner(create(settings, admin), listening)
+    app = await open_application(settings, admin)
+    telemetry.install(app, settings.telemetry)
+    return GracefulRunner(app, listening)
 
 
-async def _serve(runner: GracefulRunner, started: Callable[[], None]) -> None:
+async def _serve(
+    settings: Settings, listening: socket.socket, admin: socket.socket | None, started: Callable[[], None]
+) -> None:
     stop = _signalled()
+    runner = await _runner(listening, admin, settings)
     await runner.setup()
     try:
         started()

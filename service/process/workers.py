@@ -22,7 +22,7 @@ STUCK = 30  # Seconds beyond that without a sign of life.
 
 log = structlog.get_logger()
 
-Make = Callable[[Settings], web.AppRunner]
+Make = Callable[[Settings], Awaitable[web.AppRunner]]
 Sockets = Sequence[socket.socket | None]
 
 
@@ -85,7 +85,7 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
         """Is called in each worker."""
 
         async def runner() -> web.AppRunner:
-            return self.make(self.settings)
+            return await self.make(self.settings)
 
         return runner
 

@@ -6,25 +6,33 @@ from datetime import tzinfo
 from functools import cached_property
 from typing import Any
 
-from service.query import Sort
 from service.schemas.accounts import AccountSchema
 from service.schemas.base import ResourceSchema, dasherize
 from service.schemas.cdrs import CdrSchema
 from service.schemas.fields import Attribute, Integer, ToAccount
 from service.schemas.incoming_cdrs import IncomingCdrSchema
 
+ACCOUNT = "account"  # The name of the relationship, dashed and underscored alike.
 SCHEMAS: tuple[type[ResourceSchema], ...] = (IncomingCdrSchema, CdrSchema, AccountSchema)
 
 
 @dataclass(frozen=True, slots=True)
+class Sort:
+    """One sort key: a column of the resource's SQL."""
+
+    column: str
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FilterRule:
-    """One filter by name: `duration_gteq`. Its field reads the values."""
+    """One filter by name, such as `duration_gteq`. Its field parses the values."""
 
     name: str
     column: str
     operator: str
     field: Attribute
-    accounts: bool = False
+    by_account_uuid: bool = False
 
     @property
     def takes_list(self) -> bool:
@@ -33,13 +41,13 @@ class FilterRule:
 
     @property
     def empty_matches_nothing(self) -> bool:
-        """Whether it is `filter[id]`, which alone means no record at all when it is empty."""
+        """Whether it is `filter[id]`, the only filter that matches no record when it is empty."""
         return self.name == "id"
 
 
 @dataclass(frozen=True, eq=False)
 class Resource:
-    """A resource as it is configured. Compared by identity: there is one of each in a program."""
+    """A resource as it is configured. Compared by identity: a program has one of each."""
 
     schema: ResourceSchema
     hidden: frozenset[str]
@@ -72,14 +80,29 @@ class Resource:
         return {name: f for name, f in fields if isinstance(f, Attribute) and f.shown and name != "id"}
 
     @cached_property
-    def relationships(self) -> Mapping[str, ToAccount]:
-        """The relationships, by name, which is dashed and underscored alike."""
-        return {name: f for name, f in self.schema.fields.items() if isinstance(f, ToAccount)}
+    def account(self) -> ToAccount | None:
+        """The relationship to an account, which is the only one that a resource may declare."""
+        return next((f for f in self.schema.fields.values() if isinstance(f, ToAccount)), None)
+
+    @property
+    def accounts(self) -> "Resource":
+        """The resource that `account` points to."""
+        return self.registry[AccountSchema.Meta.type_]
+
+    @cached_property
+    def integer_ids(self) -> bool:
+        """Whether ids are integers; otherwise they are UUIDs."""
+        return isinstance(self.schema.fields["id"], Integer)
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """The underscored names of all attributes and of the relationship, in order."""
+        return (*self.attributes, *([ACCOUNT] if self.account else ()))
 
     @cached_property
     def field_names(self) -> Mapping[str, str]:
         """What a sparse fieldset may name: the dashed spelling to the underscored."""
-        return {dasherize(name): name for name in ("id", *self.attributes, *self.relationships)}
+        return {dasherize(name): name for name in ("id", *self.members)}
 
     @cached_property
     def sort_keys(self) -> Mapping[str, str]:
@@ -100,9 +123,11 @@ class Resource:
         for name, attribute in self.schema.fields.items():
             if isinstance(attribute, Attribute) and attribute.queryable:
                 rules += [FilterRule(f"{name}_{op}", attribute.column, op, attribute) for op in attribute.operators]
-        for target in self.relationships.values():
-            known, column = AccountSchema().fields["uuid"], target.column
-            rules += [FilterRule(f"{column}_{op}", column, op, known, accounts=True) for op in target.operators]
+        if self.account:
+            uuid, column = AccountSchema().fields["uuid"], self.account.column
+            rules += [
+                FilterRule(f"{column}_{op}", column, op, uuid, by_account_uuid=True) for op in self.account.operators
+            ]
         return {rule.name: rule for rule in rules}
 
 

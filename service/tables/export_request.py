@@ -1,13 +1,14 @@
-"""What a request for an export asks for: its format, and a selection without pages that is not too wide."""
+"""What a request for an export asks for: its format, and a query for everything that is not too wide."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from service import errors
 from service.jsonapi import accept, params
-from service.jsonapi.query_string import Query
+from service.jsonapi.query_string import Parameters
 from service.jsonapi.spelling import is_blank
-from service.query import Selection
+from service.jsonapi.view import View
+from service.query import Caller, Everything, Query
 from service.schemas.resource import Resource
 from service.tables.formats import FORMATS, Format
 
@@ -17,43 +18,46 @@ MOMENT = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
-    """A selection, whether its records are to be counted first, and a name for the file without its suffix."""
+class ExportRequest:
+    """`counted`: the records are to be counted first. `name` is the file's, without its suffix."""
 
-    selection: Selection
+    query: Query
+    view: View
     counted: bool
     name: str
 
 
-def format_of(query: Query, accepted: str) -> Format | None:
-    """The format of a list, None for JSON:API: by the parameter `format`, or else by Accept. Raises ApiError."""
-    asked = query.get("format")
+def format_of(parameters: Parameters, accepted: str) -> Format | None:
+    """The format of a list, None for JSON:API: by the parameter `format`, or else by Accept. Raises BadRequestError."""
+    asked = parameters.get("format")
     if not isinstance(asked, str) or is_blank(asked):
         return BY_MEDIA_TYPE.get(accept.preferred(accepted, tuple(BY_MEDIA_TYPE)) or "")
     if asked not in ("json", *FORMATS):
-        raise errors.invalid_parameter("format", f"format must be {', '.join(FORMATS)} or json.")
+        raise errors.unknown_format(f"{', '.join(FORMATS)} or json")
     return FORMATS.get(asked)
 
 
-def read(resource: Resource, query: Query, now: datetime, most_days: int) -> Export:
-    """The export asked for. Raises ApiError."""
-    if query.get("page") is not None:
-        raise errors.invalid_parameter("page", "An export has no pages; it holds all records.")
-    counted = query.get("count")
+def parse(
+    resource: Resource, parameters: Parameters, caller: Caller, now: datetime, max_days: int, max_rows: int
+) -> ExportRequest:
+    """The export asked for. Raises BadRequestError."""
+    if parameters.get("page") is not None:
+        raise errors.page_of_export()
+    counted = parameters.get("count")
     if counted not in (None, "true", "false"):
-        raise errors.invalid_parameter("count", "count must be true or false.")
-    selection = params.many(resource, query, now)
-    start, end = _window(resource, selection, now)
-    if end - start > timedelta(days=most_days):
-        raise errors.export_too_wide(-(-(end - start) // timedelta(days=1)), most_days)
+        raise errors.invalid_flag("count")
+    query, view = params.parse_list(resource, parameters, caller, now, Everything(max_rows))
+    start, end = _period(query, now)
+    if end - start > timedelta(days=max_days):
+        raise errors.export_too_wide(-(-(end - start) // timedelta(days=1)), max_days)
     moments = [end] if resource.meta.window is None else [start, end]
     name = "_".join([resource.type, *(moment.astimezone(UTC).strftime(MOMENT) for moment in moments)])
-    return Export(selection, counted == "true", name)
+    return ExportRequest(query, view, counted == "true", name)
 
 
-def _window(resource: Resource, selection: Selection, now: datetime) -> tuple[datetime, datetime]:
-    """The first and the last moment that calls can have; the parser has seen to a first one."""
-    bounds = [f for f in selection.filters if f.column == resource.meta.window and f.values]
+def _period(query: Query, now: datetime) -> tuple[datetime, datetime]:
+    """The first and the last moment that calls can have; the parser has made sure that there is a first."""
+    bounds = [f for f in query.filters if f.column == query.resource.meta.window and f.values]
     starts = [min(bound.values) for bound in bounds if bound.operator in STARTS]
     ends = [max(bound.values) for bound in bounds if bound.operator in ENDS]
     end = min([now, *ends])

@@ -10,22 +10,21 @@ from typing import Any
 import orjson
 
 from service.jsonapi.render import Flat
-from service.query import Selection
+from service.jsonapi.view import View
 from service.schemas.base import dasherize
-from service.schemas.resource import Resource
+from service.schemas.resource import ACCOUNT, Resource
 
 # What makes spreadsheets take a text for a formula, unless it is nothing but a signed number.
 FORMULA = re.compile("[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-](?!(?<=[+-])\\d+(?:\\.\\d+)?\\Z)")
 WORDS = {True: "true", False: "false"}
 
 
-def headings(resource: Resource, selection: Selection) -> list[str]:
+def headings(resource: Resource, view: View) -> list[str]:
     """The names of a table's columns; an account that is asked for comes last."""
-    everything = (*resource.attributes, *resource.relationships)
-    chosen = selection.fieldsets.get(resource.type, everything)
+    chosen = view.fieldsets.get(resource.type, resource.members)
     shown = [name for name in chosen if name not in resource.hidden]
-    pointers = [name for name in shown if selection.include and name in resource.relationships]
-    return ["id", *(dasherize(name) for name in shown if name in resource.attributes), *pointers]
+    account = [ACCOUNT] if view.include and ACCOUNT in shown else []
+    return ["id", *(dasherize(name) for name in shown if name in resource.attributes), *account]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pyarrow import parquet
 from service.jsonapi.render import Flat
 from service.schemas.base import dasherize
 from service.schemas.fields import Boolean, Decimal, Identifier, Integer, Timestamp
-from service.schemas.resource import Resource
+from service.schemas.resource import ACCOUNT, Resource
 
 ROW_GROUP = 50_000  # Records that are held in memory and compressed together.
 # Numerics become floating point numbers, which all readers have; whoever needs them exact takes a text format.
@@ -27,7 +27,7 @@ class ParquetWriter:
 
     def __init__(self, file: BinaryIO, resource: Resource, headings: Sequence[str]) -> None:
         types = {dasherize(name): TYPES.get(type(field), pa.string()) for name, field in resource.attributes.items()}
-        types |= {"id": TYPES.get(type(resource.schema.fields["id"]), pa.string()), "account": pa.string()}
+        types |= {"id": pa.int64() if resource.integer_ids else pa.string(), ACCOUNT: pa.string()}
         self._schema = pa.schema([(name, types[name]) for name in headings])
         self._writer = parquet.ParquetWriter(file, self._schema)
         self._waiting: list[Flat] = []

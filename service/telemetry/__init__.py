@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from aiohttp import web
+
 from service.settings import Telemetry
 
 # Which library a setting needs, and which extra of the distribution brings it.
@@ -14,3 +16,15 @@ def problems(telemetry: Telemetry) -> Iterator[str]:
     for name, (library, extra) in EXTRAS.items():
         if getattr(telemetry, name) and find_spec(library) is None:
             yield f"telemetry.{name}: needs the extra {extra}, pip install 'cdr-api[{extra}]'"
+
+
+def install(app: web.Application, telemetry: Telemetry) -> None:
+    """Makes an application send what is set up; the libraries are imported only for that."""
+    if telemetry.otlp_endpoint:
+        from service.telemetry import traces
+
+        traces.install(app, traces.otlp(telemetry.otlp_endpoint))
+    if telemetry.sentry_dsn:
+        from service.telemetry import sentry
+
+        sentry.install(app, telemetry.sentry_dsn)

@@ -12,7 +12,7 @@ from sentry_sdk.types import Event, Hint
 from sentry_sdk.utils import event_from_exception
 from structlog.contextvars import get_contextvars
 
-from service.web.keys import ERROR_REPORTER
+from service.web.keys import STATE
 
 # What an event may hold, and what of each exception; everything else may quote what a client has sent.
 KEPT = {"event_id", "timestamp", "level", "platform", "release", "environment", "exception", "sdk", "tags"}
@@ -41,7 +41,7 @@ def install(app: web.Application, dsn: str, transport: Transport | None = None) 
         yield
         await asyncio.to_thread(client.close, 2.0)
 
-    app[ERROR_REPORTER] = report
+    app[STATE].report_error = report
     app.cleanup_ctx.append(closing)
 
 

@@ -6,14 +6,11 @@ connection, with all that its backend has prepared.
 
 import asyncio
 
-from aiohttp import web
-
 from service.concurrency.tasks import run_periodically
 from service.observability import metrics
+from service.web.keys import InFlight
 
 INTERVAL = 1.0  # Seconds between two looks.
-
-InFlight = dict["asyncio.Task[None]", web.Request]  # By the tasks of their connections.
 
 
 async def watch(under_way: InFlight) -> None:

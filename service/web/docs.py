@@ -18,7 +18,7 @@ TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf
 HTML = "text/html; charset=utf-8"
 
 
-def pages(resources: Mapping[str, Resource], settings: Settings) -> StaticFiles:
+def static_files(resources: Mapping[str, Resource], settings: Settings) -> StaticFiles:
     """All files, for the service as it is configured."""
     described = json.dumps(openapi.document(resources, settings), ensure_ascii=False).encode()
     found = {(*BASE, "openapi.json"): StaticFile("application/json", described)}

@@ -9,15 +9,14 @@ from datetime import UTC, datetime
 import structlog
 from aiohttp import web
 
-from service.db.export import Stream, TooManyRowsError
+from service.db.export import Export, TooManyRowsError
 from service.errors import ApiError
 from service.jsonapi import render
-from service.jsonapi.query_string import Query
 from service.jsonapi.render import Renderer
 from service.tables import export_request, formats
 from service.tables.formats import Format
-from service.web import encodings
-from service.web.keys import CALLER, ROUTE, SETTINGS, STREAMS
+from service.web import encodings, parameters
+from service.web.keys import CALLER, ROUTE, STATE
 from service.web.responses import NO_CACHE
 
 FORESEEN = (ApiError, TooManyRowsError, ConnectionError, TimeoutError, asyncio.CancelledError)
@@ -26,31 +25,27 @@ VARY = "Accept, Accept-Encoding"
 log = structlog.get_logger()
 
 
-async def stream(request: web.Request, query: Query, table: Format) -> web.StreamResponse:
+async def stream(request: web.Request, table: Format) -> web.StreamResponse:
     """Everything that can be refused is refused before the first byte. Raises ApiError."""
-    settings, resource = request.app[SETTINGS].export, request[ROUTE].resource
-    wanted = export_request.read(resource, query, datetime.now(UTC), settings.max_days)
-    renderer = render.renderer_for(resource, wanted.selection)
-    async with request.app[STREAMS].read(
-        resource,
-        renderer.columns,
-        wanted.selection,
-        request[CALLER],
-        linked=renderer.linked,
-        counted=wanted.counted,
-    ) as found:
-        pieces = _pieces(found, renderer, table, formats.headings(resource, wanted.selection))
+    state, resource = request.app[STATE], request[ROUTE].resource
+    limits = state.settings.export
+    wanted = export_request.parse(
+        resource, parameters.of(request), request[CALLER], datetime.now(UTC), limits.max_days, limits.max_rows
+    )
+    renderer = render.renderer_for(resource, wanted.view)
+    async with state.services.exports.open(wanted.query, linked=renderer.linked, counted=wanted.counted) as export:
+        pieces = _pieces(export, renderer, table, formats.headings(resource, wanted.view))
         first = await anext(pieces, b"")
-        response = _response(f"{wanted.name}.{table.suffix}", table, found.total)
-        await _send(request, response, first, pieces, settings.client_timeout)
+        response = _response(f"{wanted.name}.{table.suffix}", table, export.total)
+        await _send(request, response, first, pieces, limits.client_timeout)
         return response
 
 
-async def _pieces(found: Stream, renderer: Renderer, table: Format, headings: Sequence[str]) -> AsyncIterator[bytes]:
+async def _pieces(export: Export, renderer: Renderer, table: Format, headings: Sequence[str]) -> AsyncIterator[bytes]:
     """The head together with the first records, then batch after batch."""
     waiting = table.head(headings)
-    async for rows in found.batches():
-        yield waiting + table.piece(renderer.flat(rows, found.related))
+    async for rows in export.batches():
+        yield waiting + table.piece(renderer.flat(rows, export.related))
         waiting = b""
     if waiting:
         yield waiting
@@ -78,7 +73,7 @@ async def _send(
             await _write(response, encode(piece), patience)
         await _write(response, end(), patience)
         await response.write_eof()
-    except BaseException as error:
+    except (Exception, asyncio.CancelledError) as error:
         foreseen = isinstance(error, FORESEEN)
         reason = (foreseen and str(error)) or type(error).__name__
         log.warning("export broken off", reason=reason, exc_info=not foreseen)

@@ -2,73 +2,82 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from aiohttp import web
 
 from service import errors
-from service.db.reader import Row
+from service.db.records import Row
 from service.jsonapi import accept, cursor_pages, document, params, render
+from service.jsonapi.cursor_pages import CursorPaging
 from service.jsonapi.cursors import CursorSigner
 from service.jsonapi.render import Renderer
-from service.query import CursorPage, Selection
+from service.jsonapi.view import View
+from service.query import CursorPage, Page, Query
 from service.schemas.base import PREFIX
-from service.schemas.resource import Resource
 from service.web import exports, origin, parameters, recording_delivery, responses, routes
-from service.web.keys import CALLER, CURSOR_KEYS, FORMAT, READER, RELEASE, ROUTE
+from service.web.keys import CALLER, FORMAT, ROUTE, SLOT, STATE
 
 
 async def list_records(request: web.Request) -> web.StreamResponse:
     """A page of a list, or all of it as a table."""
     if table := request.get(FORMAT):
-        return await exports.stream(request, parameters.of(request), table)
-    resource, asked, base = request[ROUTE].resource, parameters.of(request), origin.base(request)
+        return await exports.stream(request, table)
+    services, caller, resource = request.app[STATE].services, request[CALLER], request[ROUTE].resource
     profile = accept.cursor_profile(", ".join(request.headers.getall("Accept", ())))
-    seal = CursorSigner(request.app[CURSOR_KEYS], resource.type, request[CALLER])
-    selection = params.many(resource, asked, datetime.now(UTC), seal, profiled=profile is not None)
-    renderer = render.renderer_for(resource, selection)
-    if selection.stretch:
-        return responses.ok(await _cursor_page(request, renderer, selection, selection.stretch, seal), profile)
-    found = await request.app[READER].page(resource, renderer.columns, selection, request[CALLER])
-    records, included = await _render_with_included(request, renderer, selection, found.rows, base)
+    signer = CursorSigner(services.cursor_keys, resource.type, caller)
+    paging = CursorPaging(signer, profiled=profile is not None)
+    query, view = params.parse_list(resource, parameters.of(request), caller, datetime.now(UTC), paging)
+    base = origin.base(request)
+    result = await services.records.read(query)
+    records, included = await _render(request, render.renderer_for(resource, view), view, result.rows, base)
     url = f"{base}{PREFIX}/{resource.type}"
-    return responses.ok(document.many(records, included, found.total, url, asked, selection.page))
+    if not isinstance(query.window, CursorPage):
+        page = query.window if isinstance(query.window, Page) else Page()
+        body = document.page(records, included, page, result.total, result.more, url, parameters.of(request))
+        return responses.ok(body)
+    cursors = cursor_pages.cursors(signer, query.sorts, result.positions)
+    addresses = cursor_pages.links(url, parameters.of(request), query.window, cursors, result.more)
+    body = document.cursor_page(records, cursors, included, query.window, result.total, result.more, addresses)
+    return responses.ok(body, profile)
 
 
 async def one_record(request: web.Request) -> web.Response:
     """One record."""
     resource = request[ROUTE].resource
-    selection = params.one(resource, parameters.of(request))
-    renderer = render.renderer_for(resource, selection)
-    row = await _row(request, renderer.columns)
-    (record,), included = await _render_with_included(request, renderer, selection, [row], origin.base(request))
-    return responses.ok(document.one(record, included))
+    view = params.parse_record(resource, parameters.of(request))
+    renderer = render.renderer_for(resource, view)
+    row = await _find(request, renderer.columns)
+    (record,), included = await _render(request, renderer, view, [row], origin.base(request))
+    return responses.ok(document.record(record, included))
 
 
 async def related(request: web.Request) -> web.Response:
     """The account that a record points to."""
-    _identifier(request)
-    target = _account_resource(request)
-    renderer = render.get_renderer(target, params.related(target, parameters.of(request)).fieldsets.get(target.type))
-    accounts = await _accounts(request, renderer, [await _row(request, _account_column(request))])
-    records = renderer.records(accounts.values(), origin.base(request))
-    return responses.ok(document.one(records[0] if records else None))
+    params.identifier(request[ROUTE].resource, request[ROUTE].identifier)
+    accounts = request[ROUTE].resource.accounts
+    view = params.parse_related(accounts, parameters.of(request))
+    renderer = render.get_renderer(accounts, view.fieldsets.get(accounts.type))
+    found = await _accounts(request, renderer, [await _find(request, _account_column(request))])
+    records = renderer.records(found.values(), origin.base(request))
+    return responses.ok(document.record(records[0] if records else None))
 
 
 async def linkage(request: web.Request) -> web.Response:
-    """Which account a record points to; query parameters mean nothing here."""
-    row = await _row(request, _account_column(request))
-    accounts = await _accounts(request, render.get_renderer(_account_resource(request), ()), [row])
-    identifier = next((account[0] for account in accounts.values()), None)
-    resource, base = request[ROUTE].resource, origin.base(request)
-    addresses = render.links(f"{base}{PREFIX}/{resource.type}/{row[0]}", next(iter(resource.relationships)))
+    """Which account a record points to; query parameters have no effect here."""
+    resource = request[ROUTE].resource
+    row = await _find(request, _account_column(request))
+    found = await _accounts(request, render.get_renderer(resource.accounts, ()), [row])
+    identifier = next((account[0] for account in found.values()), None)
+    addresses = render.links(f"{origin.base(request)}{PREFIX}/{resource.type}/{row[0]}")
     return responses.ok(document.relationship(render.linkage(identifier), addresses))
 
 
 async def recording(request: web.Request) -> web.StreamResponse:
-    """The recording of a call; an empty 404 where the caller may not hear one."""
-    _, local_tag, exists = await _row(request, ("id", "local_tag", "rec"))
-    return await recording_delivery.answer(request, local_tag) if exists else recording_delivery.missing(request)
+    """The recording of a call; an empty 404 if the caller may not hear one."""
+    _, local_tag, exists = await _find(request, ("id", "local_tag", "rec"))
+    if not exists:
+        return recording_delivery.missing(request)
+    return await recording_delivery.answer(request, local_tag)
 
 
 HANDLERS = {
@@ -81,65 +90,44 @@ HANDLERS = {
 
 
 async def dispatch(request: web.Request) -> web.StreamResponse:
-    """The handler of what the route middleware has found."""
+    """Calls the handler of the route that the route middleware has found."""
     return await HANDLERS[request[ROUTE].action](request)
 
 
 async def expect(request: web.Request) -> None:
-    """Lets a client go on that waits to be told so; what else it expects of a read does not matter."""
+    """Sends 100 Continue to a client that waits for it; other expectations have no effect on a read."""
     if request.headers["Expect"].lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _identifier(request: web.Request) -> str:
-    return params.identifier(request[ROUTE].resource, request[ROUTE].identifier)
-
-
-async def _row(request: web.Request, columns: tuple[str, ...]) -> Row:
+async def _find(request: web.Request, columns: tuple[str, ...]) -> Row:
     """The record that the path names, in the caller's scope."""
-    identifier = _identifier(request)
-    leave = request.get(RELEASE, lambda: None)  # Who waits for a search keeps no place from those who need none.
-    row = await request.app[READER].one(request[ROUTE].resource, columns, identifier, request[CALLER], leave)
+    route, lookup = request[ROUTE], request.app[STATE].services.lookup
+    identifier = params.identifier(route.resource, route.identifier)
+    query = Query(route.resource, columns, request[CALLER])
+    row = await lookup.nearby(query, identifier)
+    if row is None:
+        if SLOT in request:
+            request[SLOT].release()  # A search may take long, and waits its own turn.
+        row = await lookup.everywhere(query, identifier)
     if row is None:
         raise errors.record_not_found(identifier)
     return row
 
 
-def _account_resource(request: web.Request) -> Resource:
-    resource = request[ROUTE].resource
-    (relationship,) = resource.relationships.values()
-    return resource.registry[relationship.type_]
-
-
 def _account_column(request: web.Request) -> tuple[str, ...]:
-    (relationship,) = request[ROUTE].resource.relationships.values()
-    return ("id", relationship.column)
+    account = request[ROUTE].resource.account
+    return ("id", account.column) if account else ("id",)  # Without an account there is no such route.
 
 
-async def _cursor_page(
-    request: web.Request, renderer: Renderer, selection: Selection, wanted: CursorPage, seal: CursorSigner
-) -> bytes:
-    """A page of a list by cursors."""
-    resource, base = request[ROUTE].resource, origin.base(request)
-    found = await request.app[READER].stretch(resource, renderer.columns, selection, wanted, request[CALLER])
-    records, included = await _render_with_included(request, renderer, selection, found.rows, base)
-    cursors = cursor_pages.cursors(seal, selection.sorts, found.places)
-    page: dict[str, Any] = {} if found.total is None else {"total": found.total}
-    if wanted.ranged and found.more:
-        page["rangeTruncated"] = True
-    url = f"{base}{PREFIX}/{resource.type}"
-    addresses = cursor_pages.links(url, parameters.of(request), wanted, cursors, found.more)
-    return document.stretch(records, cursors, included, page, addresses)
-
-
-async def _render_with_included(
-    request: web.Request, renderer: Renderer, selection: Selection, rows: Sequence[Row], base: str
+async def _render(
+    request: web.Request, renderer: Renderer, view: View, rows: Sequence[Row], base: str
 ) -> tuple[list[bytes], list[bytes]]:
     """Records, and the accounts that they point to if those are asked for."""
     if not renderer.linked:
         return renderer.records(rows, base), []
-    target = _account_resource(request)
-    accounts = render.get_renderer(target, selection.fieldsets.get(target.type))
+    target = request[ROUTE].resource.accounts
+    accounts = render.get_renderer(target, view.fieldsets.get(target.type))
     found = await _accounts(request, accounts, rows)
     records = renderer.records(rows, base, {number: str(account[0]) for number, account in found.items()})
     return records, accounts.records(found.values(), base)
@@ -148,5 +136,6 @@ async def _render_with_included(
 async def _accounts(request: web.Request, renderer: Renderer, rows: Iterable[Row]) -> dict[int, Row]:
     """The accounts that rows point to with their last column, in order of appearance, as far as the caller may see."""
     numbers = dict.fromkeys(row[-1] for row in rows if row[-1] is not None)
-    found = await request.app[READER].by_numbers(_account_resource(request), renderer.columns, numbers, request[CALLER])
+    records, accounts = request.app[STATE].services.records, request[ROUTE].resource.accounts
+    found = await records.by_numbers(accounts, renderer.columns, numbers, request[CALLER])
     return {number: found[number] for number in numbers if number in found}

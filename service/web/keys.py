@@ -1,47 +1,50 @@
 """What the application and a request carry along."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from service.auth.access import Access
-from service.auth.tokens import TokenService
-from service.db.export import Streams
-from service.db.reader import Reader
+from service.jsonapi.query_string import Parameters
 from service.query import Caller
-from service.recordings.delivery import Store
-from service.schemas.resource import Resource
+from service.services import Services
 from service.settings import Settings
 from service.tables.formats import Format
-from service.web.disconnects import InFlight
-from service.web.limiter import FairLimiter
+from service.web.limiter import FairLimiter, Slot
 from service.web.routes import Route
 from service.web.static import StaticFiles
 from service.web.token_bucket import RateLimit, TokenBucketLimiter
 
-SETTINGS = web.AppKey("settings", Settings)
-TOKENS = web.AppKey("tokens", TokenService)
-ACCESS = web.AppKey("access", Access)
-STREAMS = web.AppKey("streams", Streams)
-READER = web.AppKey("reader", Reader)
-RECORDINGS = web.AppKey("recordings", Store)
-CURSOR_KEYS = web.AppKey("cursor_keys", Sequence[bytes])  # The first signs, all verify.
-RESOURCES = web.AppKey("resources", Mapping[str, Resource])
-STATIC_FILES = web.AppKey("pages", StaticFiles)
-LIMITER = web.AppKey("turns", FairLimiter)
-RATE_LIMITER = web.AppKey("buckets", TokenBucketLimiter)  # There are none where requests are not limited.
-IN_FLIGHT = web.AppKey("under_way", InFlight)
-STOPPING = web.AppKey("stopping", asyncio.Event)  # Is set from a signal to stop on.
-ERROR_REPORTER: web.AppKey[Callable[[BaseException], None]] = web.AppKey("report")  # Tells of an unexpected failure.
+InFlight = dict["asyncio.Task[None]", web.Request]  # By the tasks of their connections.
+
+
+@dataclass(slots=True)
+class State:
+    """What one web application works with. `stopping` is set from a signal to stop on."""
+
+    services: Services
+    static_files: StaticFiles
+    limiter: FairLimiter
+    rate_limiter: TokenBucketLimiter | None  # None if requests are not limited by rate.
+    report_error: Callable[[BaseException], None] = lambda error: None
+    in_flight: InFlight = field(default_factory=dict)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def settings(self) -> Settings:
+        return self.services.settings
+
+
+STATE = web.AppKey("state", State)
 
 REQUEST_ID = web.RequestKey("request_id", str)
 STARTED = web.RequestKey("started", float)  # Seconds of the monotonic clock.
-RESPONSE_STARTED = web.RequestKey("answered", float)  # The same, when the head of the answer was about to leave.
+RESPONSE_STARTED = web.RequestKey("response_started", float)  # The same, when the head of the response was sent.
 ROUTE = web.RequestKey("route", Route)
-QUERY = web.RequestKey("query", dict)
-FORMAT = web.RequestKey("format", Format)  # Of a list that is to be a table.
+PARAMETERS: web.RequestKey[Parameters] = web.RequestKey("parameters")
+FORMAT = web.RequestKey("format", Format)  # Of a list that is asked for as a table.
 CALLER = web.RequestKey("caller", Caller)
-RATE_LIMIT = web.RequestKey("allowance", RateLimit)
-RELEASE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave")  # Gives the place to work back early.
-RENEWED_COOKIE = web.RequestKey("renewal", str)  # The Set-Cookie header of a session that came by cookie.
+RATE_LIMIT = web.RequestKey("rate_limit", RateLimit)
+SLOT = web.RequestKey("slot", Slot)  # The limiter's slot that the request works in.
+RENEWED_COOKIE = web.RequestKey("renewed_cookie", str)  # The Set-Cookie header of a session that came by cookie.

@@ -1,17 +1,17 @@
-"""Places to work in, few at once and fairly shared: whoever has the least work under way comes next."""
+"""A limit of concurrent work that is fair among customers: whoever has the least work under way comes next."""
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from service.observability import metrics
 
-Waiting = deque[asyncio.Future[None]]
+Queue = deque[asyncio.Future[None]]
 
 
 class LimitExceededError(Exception):
-    """There is no place, nor one to wait in; `reason` is queue, customer_queue or wait."""
+    """There is no free slot, and no room to wait for one; `reason` is queue, customer_queue or wait."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -20,7 +20,7 @@ class LimitExceededError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LimiterSettings:
-    """How many may be at work and may wait, of all and of one, and for how many seconds."""
+    """How many requests may be at work and may wait, of all customers and of one, and for how many seconds."""
 
     concurrency: int
     customer_concurrency: int
@@ -29,30 +29,43 @@ class LimiterSettings:
     wait: float
 
 
+class Slot:
+    """Room for one piece of work, until it is released."""
+
+    def __init__(self, limiter: "FairLimiter", customer: Hashable) -> None:
+        self._limiter: FairLimiter | None = limiter
+        self._customer = customer
+
+    def release(self) -> None:
+        """Gives the slot to the next in line; a second call has no effect."""
+        if self._limiter is not None:
+            limiter, self._limiter = self._limiter, None
+            limiter._release(self._customer)
+
+
 class FairLimiter:
-    """Lends places to customers, first to who holds the fewest, and of these to who has waited longest for a turn."""
+    """Lends slots to customers: first to those that hold the fewest, then in the order of their last turn."""
 
     def __init__(self, limits: LimiterSettings) -> None:
         self._limits = limits
         self._active: Counter[Hashable] = Counter()
-        self._queues: OrderedDict[Hashable, Waiting] = OrderedDict()  # In the order of turns.
+        self._queues: OrderedDict[Hashable, Queue] = OrderedDict()  # In the order of turns.
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of requests that wait."""
         return sum(map(len, self._queues.values()))
 
-    async def acquire(self, customer: Hashable) -> Callable[[], None]:
-        """A function that releases the slot; further calls have no effect. Raises LimitExceededError."""
+    async def acquire(self, customer: Hashable) -> Slot:
+        """A slot, to be released. Raises LimitExceededError."""
         if self._has_slot(customer):
             self._active[customer] += 1
         else:
             await self._wait(customer)
-        held = [customer]
-        return lambda: self._release(held.pop()) if held else None
+        return Slot(self, customer)
 
     def _has_slot(self, customer: Hashable) -> bool:
-        """Whoever waits for a place that is free is limited by its own share, so that nobody is overtaken."""
+        """If a slot is free, every queued request belongs to a customer at its own limit, so nobody is overtaken."""
         limits = self._limits
         return self._active.total() < limits.concurrency and self._active[customer] < limits.customer_concurrency
 
@@ -78,7 +91,7 @@ class FairLimiter:
         if turn.done() and not turn.cancelled():
             self._release(customer)
         elif turn in self._queues.get(customer, ()):
-            self._drop(customer, turn)
+            self._remove(customer, turn)
 
     def _release(self, customer: Hashable) -> None:
         self._active[customer] -= 1
@@ -86,8 +99,8 @@ class FairLimiter:
             del self._active[customer]
         while self._queues and (following := self._next_customer()) is not None:
             turn = self._queues[following][0]
-            self._drop(following, turn)
-            if not turn.done():  # It is, where somebody has gone away and does not know it yet.
+            self._remove(following, turn)
+            if not turn.done():  # It is done if its request was cancelled but has not run since.
                 self._active[following] += 1
                 turn.set_result(None)
                 return
@@ -95,11 +108,11 @@ class FairLimiter:
     def _next_customer(self) -> Hashable | None:
         return min(filter(self._has_slot, self._queues), key=self._active.__getitem__, default=None)
 
-    def _drop(self, customer: Hashable, turn: asyncio.Future[None]) -> None:
-        """Takes a turn out of its customer's row, which then waits behind the others."""
-        row = self._queues[customer]
-        row.remove(turn)
-        if row:
+    def _remove(self, customer: Hashable, turn: asyncio.Future[None]) -> None:
+        """Takes a turn out of its customer's queue, which then waits behind the others."""
+        queue = self._queues[customer]
+        queue.remove(turn)
+        if queue:
             self._queues.move_to_end(customer)
         else:
             del self._queues[customer]

@@ -5,12 +5,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from aiohttp import web
 
-from service.web.keys import SETTINGS
+from service.web.keys import STATE
 
 
 def trusted(request: web.Request) -> bool:
     """Whether what the peer says of its client counts; whoever else says such things is not listened to."""
-    return _among(tuple(request.app[SETTINGS].gateway.trusted_proxies), request.remote or "")
+    return _among(tuple(request.app[STATE].settings.gateway.trusted_proxies), request.remote or "")
 
 
 def client(request: web.Request) -> str | None:

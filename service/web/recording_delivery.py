@@ -11,7 +11,7 @@ from service.jsonapi import accept
 from service.recordings import file_names
 from service.recordings.delivery import FileSlice, RequestConditions, StorageError, StoredResponse, TruncatedError
 from service.web import responses
-from service.web.keys import RECORDINGS, SETTINGS
+from service.web.keys import STATE
 
 OF_CONTENT = ("content-type", "content-disposition")  # Says nothing where there is none.
 SEGMENT = 2**20  # Bytes of a file that are sent under one time limit.
@@ -21,11 +21,11 @@ log = structlog.get_logger()
 
 async def answer(request: web.Request, local_tag: str) -> web.StreamResponse:
     """The recording with this tag, or an empty 404. Raises ApiError."""
-    name = file_names.file_name(local_tag, request.app[SETTINGS].recordings.format)
+    name = file_names.file_name(local_tag, request.app[STATE].settings.recordings.format)
     if name is None:
         return missing(request)
     try:
-        async with request.app[RECORDINGS].open(name, _asked(request)) as delivery:
+        async with request.app[STATE].services.recordings.open(name, _asked(request)) as delivery:
             return await _sent(request, delivery) if delivery else missing(request)
     except StorageError as error:
         log.exception("recording cannot be read")
@@ -56,7 +56,7 @@ async def _sent(request: web.Request, delivery: StoredResponse) -> web.StreamRes
         kept = {name: value for name, value in delivery.headers.items() if name not in unknown}
         return web.Response(status=delivery.status, headers=kept)
     response = web.StreamResponse(status=delivery.status, headers=delivery.headers)
-    patience = request.app[SETTINGS].recordings.stall_timeout
+    patience = request.app[STATE].settings.recordings.stall_timeout
     try:
         await response.prepare(request)
         if isinstance(delivery.content, FileSlice):

@@ -1,16 +1,28 @@
-"""The responses there are; what all of them carry is added as they leave (`finish`)."""
+"""The responses there are; what all of them carry is added as they are sent (`add_common_headers`)."""
 
 import time
 
 from aiohttp import web
 
+from service import errors
 from service.errors import ApiError
 from service.jsonapi import document
 from service.jsonapi.accept import MEDIA_TYPE
 from service.observability import timings
-from service.web.keys import RATE_LIMIT, RENEWED_COOKIE, REQUEST_ID, RESPONSE_STARTED, SETTINGS, STARTED, STOPPING
+from service.web.keys import RATE_LIMIT, RENEWED_COOKIE, REQUEST_ID, RESPONSE_STARTED, STARTED, STATE
 from service.web.token_bucket import RateLimit
 
+STATUSES: dict[type[ApiError], int] = {
+    errors.BadRequestError: 400,
+    errors.UnauthorizedError: 401,
+    errors.NotFoundError: 404,
+    errors.NotAcceptableError: 406,
+    errors.RateLimitedError: 429,
+    errors.InternalError: 500,
+    errors.OverloadedError: 503,
+    errors.DatabaseUnavailableError: 503,
+    errors.QueryTimeoutError: 504,
+}
 SECURITY = {
     "x-frame-options": "SAMEORIGIN",
     "x-xss-protection": "0",
@@ -23,17 +35,23 @@ JSON_API = {"content-type": MEDIA_TYPE, "vary": "Accept"}
 
 
 def ok(body: bytes, profile: str | None = None) -> web.Response:
-    """A document; `profile` is the address of the one it follows, where the client asked for it."""
+    """A document. `profile` is the URL of the profile it follows, if the client asked for it."""
     applied = {"content-type": f'{MEDIA_TYPE}; profile="{profile}"'} if profile else {}
     return web.Response(body=body, headers={**JSON_API, **applied})
 
 
-def error_document(refused: ApiError) -> web.Response:
-    """An error document."""
+def status_of(error: ApiError) -> int:
+    """The HTTP status of an error."""
+    return STATUSES[type(error)]
+
+
+def error_document(error: ApiError, status: int | None = None) -> web.Response:
+    """An error document; its status is by default that of the error's class."""
+    status = status or status_of(error)
     headers = {**JSON_API, **NO_CACHE}
-    if refused.retry_after is not None:
-        headers["retry-after"] = str(refused.retry_after)
-    return web.Response(status=refused.problems[0].status, body=document.errors(refused.problems), headers=headers)
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
+    return web.Response(status=status, body=document.errors(error.errors, status), headers=headers)
 
 
 def empty_404(content_type: str) -> web.Response:
@@ -42,8 +60,8 @@ def empty_404(content_type: str) -> web.Response:
 
 
 async def add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Completes the headers of every response, streamed or not, in the reference's order, as it is about to leave."""
-    headers = response.headers
+    """Completes the headers of every response, streamed or not, in the reference's order, as it is about to be sent."""
+    state, headers = request.app[STATE], response.headers
     headers.popall("Server", None)
     own = list(headers.items())
     headers.clear()
@@ -52,18 +70,18 @@ async def add_common_headers(request: web.Request, response: web.StreamResponse)
     if RENEWED_COOKIE in request:
         headers.add("set-cookie", request[RENEWED_COOKIE])
     if RATE_LIMIT in request:
-        headers.extend(_limits(request[RATE_LIMIT]))
+        headers.extend(_rate_limit(request[RATE_LIMIT]))
     headers["x-request-id"] = request[REQUEST_ID]
     request[RESPONSE_STARTED] = time.monotonic()
     headers["x-runtime"] = f"{request[RESPONSE_STARTED] - request[STARTED]:.6f}"
-    if request.app[SETTINGS].listen.server_timing:
+    if state.settings.listen.server_timing:
         headers["server-timing"] = _server_timing()
-    if request.app[STOPPING].is_set():  # The client's next request has to go to another process.
+    if state.stopping.is_set():  # The client's next request has to go to another process.
         response.force_close()
         headers["connection"] = "close"
 
 
-def _limits(rate_limit: RateLimit) -> dict[str, str]:
+def _rate_limit(rate_limit: RateLimit) -> dict[str, str]:
     return {
         "ratelimit-limit": str(rate_limit.limit),
         "ratelimit-remaining": str(rate_limit.remaining),
@@ -74,7 +92,7 @@ def _limits(rate_limit: RateLimit) -> dict[str, str]:
 def _server_timing() -> str:
     """Each statement in the order in which they were run, as `cdr.list;dur=1.5`, in milliseconds.
 
-    The names of some pools have spaces, and a metric's must not.
+    The names of some pools have spaces, which a metric's name must not have.
     """
     found = ((f"{t.pool}.{t.statement}".replace(" ", "-"), 1000 * t.seconds) for t in timings.current())
     return ", ".join(f"{name};dur={milliseconds:.3f}" for name, milliseconds in found) or "none;dur=0"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from service.schemas.base import PREFIX
-from service.schemas.fields import UUID, Uuid
+from service.schemas.fields import UUID
 from service.schemas.resource import Resource
 
 BASE = tuple(PREFIX.strip("/").split("/"))
@@ -45,8 +45,7 @@ def find(resources: Mapping[str, Resource], method: str, path: str) -> Route | N
 
 
 def _has(resource: Resource, action: str, identifier: str) -> bool:
-    """A resource without relationships has no routes below its records; one with UUIDs is routed by nothing else."""
-    if action in (RELATED, LINKAGE, RECORDING) and not resource.relationships:
+    """A resource without an account has no routes below its records; one with UUIDs is routed by nothing else."""
+    if action in (RELATED, LINKAGE, RECORDING) and resource.account is None:
         return False
-    by_uuid = isinstance(resource.schema.fields["id"], Uuid)
-    return action == LIST or not by_uuid or bool(len(identifier) == 36 and UUID.fullmatch(identifier))
+    return action == LIST or resource.integer_ids or bool(len(identifier) == 36 and UUID.fullmatch(identifier))

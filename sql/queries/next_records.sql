@@ -1,2 +1,2 @@
--- The next records of an export.
+-- The next batch of an export.
 FETCH FORWARD %(count)s FROM export

@@ -21,7 +21,7 @@ from service.files import SQL
 from service.jsonapi.accept import cursor_profile
 from service.schemas.fields import Boolean, Decimal, Inet, Integer, Timestamp
 from service.schemas.resource import Resource, configured
-from service.web.app import create
+from service.web.app import open_application
 from tests.conftest import SECRET, Answer, Api, Data, Databases, Serve
 from tests.conftest import configured as configure
 
@@ -109,7 +109,7 @@ def running(postgres: Databases) -> Iterator[Running]:
     with asyncio.Runner() as runner:
 
         async def start() -> TestClient[Any, Any]:
-            client = TestClient(TestServer(create(loaded)))
+            client = TestClient(TestServer(await open_application(loaded)))
             await client.start_server()
             return client
 

@@ -19,7 +19,7 @@ from service.jsonapi.spelling import is_blank
 from service.schemas.fields import Boolean, Identifier, Inet, Integer, String, Timestamp, Uuid
 from service.schemas.fields import Decimal as DecimalField
 from service.schemas.resource import FilterRule, Resource, configured
-from service.web.app import create
+from service.web.app import open_application
 from tests.conftest import GOLDEN_SECRET, Api, Databases
 from tests.conftest import configured as configure
 
@@ -48,7 +48,7 @@ def running(postgres: Databases, golden_database: str) -> Iterator[Running]:
     with asyncio.Runner() as runner:
 
         async def start() -> TestClient[Any, Any]:
-            client = TestClient(TestServer(create(loaded)))
+            client = TestClient(TestServer(await open_application(loaded)))
             await client.start_server()
             return client
 

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from service.db import sql_files
 from service.db.pool import Pool
+from service.db.statement import read_sql
 from tests.conftest import Api, Data, Serve
 
 FIRST, SECOND = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))
 CDRS = pytest.mark.parametrize("cdrs", ["incoming-cdrs", "cdrs"])
-ACCESS = sql_files.text("queries/api_access")
+ACCESS = read_sql("queries/api_access")
 
 
 class Ran(NamedTuple):
@@ -23,7 +23,7 @@ class Ran(NamedTuple):
 
     @property
     def kind(self) -> str:
-        if self.text == sql_files.text("queries/account_numbers"):
+        if self.text == read_sql("queries/account_numbers"):
             return "numbers"
         if self.text.startswith("SELECT count(*)"):
             return "count"

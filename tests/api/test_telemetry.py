@@ -16,7 +16,7 @@ from sentry_sdk.transport import Transport
 from service import settings, telemetry
 from service.observability import timings
 from service.telemetry import sentry, traces
-from service.web.app import create
+from service.web.app import open_application
 from tests.conftest import Api, Data, Serve, configured
 
 NUMBER = "447700900123"
@@ -43,7 +43,7 @@ class Received(Transport):
 async def asked(data: Data, install: Any, *paths: str, **headers: str) -> list[int]:
     """The statuses of requests to an application that tells somebody, until it has ended."""
     loaded = configured(data.dsn)
-    app = create(loaded)
+    app = await open_application(loaded)
     install(app)
     async with TestClient(TestServer(app)) as client:
         api = Api(client, loaded)
@@ -120,7 +120,7 @@ async def test_both_are_installed_by_their_settings_and_send(data: Data) -> None
         here = str(server.make_url("/"))
         dsn = here.replace("http://", "http://key@") + "1"
         loaded = configured(data.dsn, TELEMETRY__OTLP_ENDPOINT=f"{here}v1/traces", TELEMETRY__SENTRY_DSN=dsn)
-        async with TestClient(TestServer(create(loaded))) as client:
+        async with TestClient(TestServer(await open_application(loaded))) as client:
             assert (await Api(client, loaded).get("cdrs", 7)).status == 500
     assert received.keys() == {"/v1/traces", "/api/1/envelope/"}
     assert b"/api/rest/customer/v1/cdrs" in received["/v1/traces"]

@@ -52,8 +52,8 @@ async def test_a_connection_that_remembers_too_much_is_replaced(
     pool = Pool("test", empty_database, replace(LIMITS, size=1, prepared=prepared))
     backends = []
     for number in range(24):
-        await pool.fetch(f"SELECT {number}, %(n)s::int", {"n": 1}, repeated=True)
-        backends += await pool.fetch("SELECT pg_backend_pid()")
+        await pool.fetch(Statement(f"SELECT {number}, %(n)s::int", {"n": 1}, repeated=True))
+        backends += await pool.fetch(Statement("SELECT pg_backend_pid()"))
     assert len(set(backends[:6])) == 1
     assert len(set(backends)) == 4
     await pool.close()
@@ -64,9 +64,11 @@ async def test_what_is_new_goes_to_a_new_connection_rather_than_to_one_that_know
 ) -> None:
     monkeypatch.setattr("service.db.connection.MAX_CACHED_RELATIONS", 6)
     pool = Pool("test", empty_database, LIMITS)
-    backends = [await pool.fetch(f"SELECT pg_backend_pid(), {number}", repeated=True) for number in range(12)]
+    backends = [
+        await pool.fetch(Statement(f"SELECT pg_backend_pid(), {number}", repeated=True)) for number in range(12)
+    ]
     assert len({pid for ((pid, _),) in backends}) == 2
-    again = [await pool.fetch(f"SELECT pg_backend_pid(), {number}", repeated=True) for number in range(12)]
+    again = [await pool.fetch(Statement(f"SELECT pg_backend_pid(), {number}", repeated=True)) for number in range(12)]
     assert again == backends
     await pool.close()
 
@@ -74,11 +76,11 @@ async def test_what_is_new_goes_to_a_new_connection_rather_than_to_one_that_know
 async def test_a_statement_goes_where_it_is_known(empty_database: str) -> None:
     pool = Pool("test", empty_database, LIMITS)
     texts = [f"SELECT pg_backend_pid(), {number}" for number in range(2)]
-    await asyncio.gather(*(pool.fetch("SELECT pg_sleep(0.05)") for _ in range(2)))
-    first = [await pool.fetch(text, repeated=True) for text in texts]
+    await asyncio.gather(*(pool.fetch(Statement("SELECT pg_sleep(0.05)")) for _ in range(2)))
+    first = [await pool.fetch(Statement(text, repeated=True)) for text in texts]
     assert len({row[0] for (row,) in first}) == 2
     for text, known in list(zip(texts, first, strict=True)) * 3:
-        assert await pool.fetch(text, repeated=True) == known
+        assert await pool.fetch(Statement(text, repeated=True)) == known
     await pool.close()
 
 
@@ -125,7 +127,7 @@ async def test_the_statement_of_a_client_that_has_left_is_cancelled_on_the_serve
 ) -> None:
     pool, name = Pool("test", empty_database, LIMITS), empty_database.rpartition("/")[2]
     running = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query LIKE 'SELECT pg_sleep%%'"
-    asked = asyncio.create_task(pool.fetch("SELECT pg_sleep(600)"))
+    asked = asyncio.create_task(pool.fetch(Statement("SELECT pg_sleep(600)")))
     await until(lambda: postgres.execute("postgres", running, (name,)) == [(1,)])
     asked.cancel()
     await until(lambda: postgres.execute("postgres", running, (name,)) == [(0,)])

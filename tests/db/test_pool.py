@@ -31,25 +31,25 @@ async def pool(empty_database: str) -> AsyncIterator[Pool]:
 
 async def refused(pool: Pool, statement: str) -> int:
     with pytest.raises(ApiError) as error:
-        await pool.fetch(statement)
+        await pool.fetch(Statement(statement))
     return error.value.problems[0].status
 
 
 async def test_nothing_can_be_written(pool: Pool) -> None:
     with pytest.raises(Exception, match="read-only transaction"):
-        await pool.fetch("CREATE TABLE t ()")
-    assert await pool.fetch("SELECT 1") == [(1,)]
+        await pool.fetch(Statement("CREATE TABLE t ()"))
+    assert await pool.fetch(Statement("SELECT 1")) == [(1,)]
 
 
 async def test_a_connection_is_used_again(pool: Pool) -> None:
-    first, second = [await pool.fetch("SELECT pg_backend_pid()") for _ in range(2)]
+    first, second = [await pool.fetch(Statement("SELECT pg_backend_pid()")) for _ in range(2)]
     assert first == second
 
 
 async def test_a_statement_past_its_time_is_ended_and_the_connection_lives_on(pool: Pool) -> None:
-    ((pid,),) = await pool.fetch("SELECT pg_backend_pid()")
+    ((pid,),) = await pool.fetch(Statement("SELECT pg_backend_pid()"))
     assert await refused(pool, "SELECT pg_sleep(60)") == 504
-    assert await pool.fetch("SELECT pg_backend_pid()") == [(pid,)]
+    assert await pool.fetch(Statement("SELECT pg_backend_pid()")) == [(pid,)]
 
 
 async def test_who_waits_too_long_for_a_connection_is_sent_away(pool: Pool) -> None:
@@ -60,10 +60,10 @@ async def test_who_waits_too_long_for_a_connection_is_sent_away(pool: Pool) -> N
 
 
 async def test_connections_that_died_idle_are_replaced_unnoticed(pool: Pool, postgres: Databases, name: str) -> None:
-    await asyncio.gather(*(pool.fetch("SELECT pg_sleep(0.05)") for _ in range(2)))
+    await asyncio.gather(*(pool.fetch(Statement("SELECT pg_sleep(0.05)")) for _ in range(2)))
     postgres.execute(name, f"SELECT pg_terminate_backend(pid) FROM ({SESSIONS}) AS s", (name,))
     await until(lambda: not postgres.execute(name, SESSIONS, (name,)))
-    assert await asyncio.gather(*(pool.fetch("SELECT 1") for _ in range(4))) == [[(1,)]] * 4
+    assert await asyncio.gather(*(pool.fetch(Statement("SELECT 1")) for _ in range(4))) == [[(1,)]] * 4
 
 
 async def test_a_connection_killed_at_work_is_unavailable(pool: Pool, postgres: Databases, name: str) -> None:
@@ -73,28 +73,28 @@ async def test_a_connection_killed_at_work_is_unavailable(pool: Pool, postgres: 
     await until(lambda: bool(postgres.execute(name, working, (name,))))
     postgres.execute(name, f"SELECT pg_terminate_backend(pid) FROM ({working}) AS s", (name,))
     assert await at_work == 503
-    assert await pool.fetch("SELECT 1") == [(1,)]
+    assert await pool.fetch(Statement("SELECT 1")) == [(1,)]
 
 
 async def test_a_cancelled_request_frees_its_place(pool: Pool) -> None:
     for _ in range(4):
-        task = asyncio.create_task(pool.fetch("SELECT pg_sleep(60)"))
+        task = asyncio.create_task(pool.fetch(Statement("SELECT pg_sleep(60)")))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert await pool.fetch("SELECT 1") == [(1,)]
+    assert await pool.fetch(Statement("SELECT 1")) == [(1,)]
 
 
 async def test_a_backend_that_no_longer_answers_is_left(empty_database: str) -> None:
     pool = Pool("test", empty_database, Limits(1, 0.2, 5, 0.2))
-    ((pid,),) = await pool.fetch("SELECT pg_backend_pid()")
+    ((pid,),) = await pool.fetch(Statement("SELECT pg_backend_pid()"))
     os.kill(pid, signal.SIGSTOP)
     try:
         assert await refused(pool, "SELECT 1") == 503
     finally:
         os.kill(pid, signal.SIGCONT)
-    ((other,),) = await pool.fetch("SELECT pg_backend_pid()")
+    ((other,),) = await pool.fetch(Statement("SELECT pg_backend_pid()"))
     assert other != pid
     await pool.close()
 
@@ -106,14 +106,14 @@ async def test_there_are_never_more_connections_than_it_may_have(
     pool = Pool("test", empty_database, Limits(4, 5, 5, 30))
     for n in range(20):
         texts = [f"SELECT {n}, {k}, pg_sleep(0.01)" for k in range(4)]
-        await asyncio.gather(*(pool.fetch(text, repeated=True) for text in texts[: n % 4 + 1]))
+        await asyncio.gather(*(pool.fetch(Statement(text, repeated=True)) for text in texts[: n % 4 + 1]))
         assert len(postgres.execute(name, SESSIONS + " AND state IS NOT NULL", (name,))) <= 4
     await pool.close()
 
 
 async def test_closing_leaves_no_connection(empty_database: str, postgres: Databases, name: str) -> None:
     pool = Pool("test", empty_database, Limits(2, 2, 1, 1))
-    await pool.fetch("SELECT 1")
+    await pool.fetch(Statement("SELECT 1"))
     await pool.close()
     await until(lambda: not postgres.execute(name, SESSIONS, (name,)))
 
@@ -121,6 +121,6 @@ async def test_closing_leaves_no_connection(empty_database: str, postgres: Datab
 async def test_a_stopped_server_is_unavailable_at_once(tmp_path: Path) -> None:
     with Server.start(tmp_path) as server:
         pool = Pool("test", server.dsn(), Limits(2, 2, 1, 1))
-        assert await pool.fetch("SELECT 1") == [(1,)]
+        assert await pool.fetch(Statement("SELECT 1")) == [(1,)]
     assert await refused(pool, "SELECT 1") == 503
     await pool.close()

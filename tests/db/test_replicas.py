@@ -83,14 +83,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_reads_go_to_the_replica(both: ReplicaRouter) -> None:
-    assert await both.fetch(WHERE) == [(True,)]
-    assert await both.primary.fetch(WHERE) == [(False,)]
+    assert await both.fetch(Statement(WHERE)) == [(True,)]
+    assert await both.primary.fetch(Statement(WHERE)) == [(False,)]
 
 
 async def test_a_replica_that_died_is_replaced_by_the_primary(both: ReplicaRouter, standby: Standby) -> None:
-    assert await both.fetch(WHERE) == [(True,)]
+    assert await both.fetch(Statement(WHERE)) == [(True,)]
     standby.server.kill()
-    assert await both.fetch(WHERE) == [(False,)]
+    assert await both.fetch(Statement(WHERE)) == [(False,)]
     assert not both.replicas[0].healthy
 
 
@@ -101,7 +101,7 @@ async def test_a_statement_that_conflicts_with_replay_is_run_again(
     known = "SELECT to_regclass('contested') IS NOT NULL"
     await until(lambda: bool(execute(standby.dsn, known) == [(True,)]))
     slow = asyncio.create_task(
-        both.fetch("SELECT count(*), max(pg_sleep(3)::text) FROM generate_series(1, 1), contested")
+        both.fetch(Statement("SELECT count(*), max(pg_sleep(3)::text) FROM generate_series(1, 1), contested"))
     )
     reading = "SELECT count(*) FROM pg_locks WHERE relation = 'contested'::regclass"
     await until(lambda: execute(standby.dsn, reading) != [(0,)] or slow.done())
@@ -117,10 +117,10 @@ async def test_a_replica_too_far_behind_is_left_out_until_it_has_caught_up(
     execute(primary.dsn(), "CREATE TABLE IF NOT EXISTS written (n int)")
     execute(primary.dsn(), "INSERT INTO written VALUES (1)")
     await until(lambda: not both.replicas[0].healthy)
-    assert await both.fetch(WHERE) == [(False,)]
+    assert await both.fetch(Statement(WHERE)) == [(False,)]
     execute(standby.dsn, "SELECT pg_wal_replay_resume()")
     await until(lambda: both.replicas[0].healthy)
-    assert await both.fetch(WHERE) == [(True,)]
+    assert await both.fetch(Statement(WHERE)) == [(True,)]
 
 
 async def test_a_call_that_the_replica_does_not_know_yet_is_found(

@@ -6,10 +6,11 @@ from datetime import UTC
 
 import pytest
 
-from service.db import select, sql_files
+from service.db import select
 from service.db.connection import Limits
 from service.db.export import BATCH, FIRST, Stream, TooManyRowsError
 from service.db.pool import Pool
+from service.db.statement import read_sql
 from service.query import Caller, Sort
 from service.schemas.resource import configured
 from tests.conftest import Data
@@ -35,7 +36,7 @@ async def test_a_reader_that_goes_frees_even_a_backend_that_has_much_to_do(data:
 
     async def read() -> None:
         async with pool.transaction() as fetch:
-            await fetch(sql_files.text("queries/watch_client"))
+            await fetch(read_sql("queries/watch_client"))
             await fetch("SELECT count(*) FROM generate_series(1, 100000) AS a, generate_series(1, 100000) AS b")
 
     task = asyncio.create_task(read())
@@ -44,7 +45,7 @@ async def test_a_reader_that_goes_frees_even_a_backend_that_has_much_to_do(data:
     with pytest.raises(asyncio.CancelledError):
         await task
     await _until(data, 0)
-    assert await pool.fetch("SELECT 1") == [(1,)]
+    assert await pool.fetch(Statement("SELECT 1")) == [(1,)]
 
 
 async def _until(data: Data, busy: int) -> None:
@@ -55,7 +56,7 @@ async def test_an_export_is_of_one_moment(data: Data, pool: Pool) -> None:
     data.call(1, vendor_id=7)
     count = select.count(RESOURCE.sql, (), Caller(7, None, False))[:3]
     async with pool.transaction() as fetch:
-        await fetch(sql_files.text("queries/one_snapshot"))
+        await fetch(read_sql("queries/one_snapshot"))
         assert await fetch(*count) == [(1,)]
         data.call(2, vendor_id=7)
         assert await fetch(*count) == [(1,)]
@@ -83,7 +84,7 @@ async def test_rows_come_in_batches_and_the_first_is_small(data: Data, pool: Poo
         "INSERT INTO cdr.cdr (id, time_start, vendor_id) SELECT n, now(), 7 FROM generate_series(1, %s) AS n", (rows,)
     )
     statement = select.stream(RESOURCE.sql, ("id",), (), [Sort("id")], Caller(7, None, False), 10**6)
-    following = sql_files.text("queries/next_records")
+    following = read_sql("queries/next_records")
     async with pool.transaction() as fetch:
         await fetch(*statement[:3])
         first = await fetch(following, {"count": FIRST})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.db import sql_files
+from service.db.statement import read_sql
 from service.jsonapi.spelling import WHITE_SPACE, MalformedListError, is_blank, split_list, underscore
 
 
@@ -56,5 +56,5 @@ def test_every_unicode_white_space_is_blank(character: str) -> None:
 
 
 def test_sql_and_python_agree_on_what_is_white_space() -> None:
-    literal = sql_files.text("shapes/rec").split("E'")[1].split("'")[0]
+    literal = read_sql("shapes/rec").split("E'")[1].split("'")[0]
     assert literal.encode().decode("unicode_escape") == WHITE_SPACE

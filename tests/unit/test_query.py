@@ -1,10 +1,10 @@
-"""Query text to nested parameters, and back into links."""
+"""Parameters text to nested parameters, and back into links."""
 
 import pytest
 
 from service.errors import ApiError
 from service.jsonapi import query_string
-from service.jsonapi.query_string import Query
+from service.jsonapi.query_string import Parameters
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from service.jsonapi.query_string import Query
         ("a]=1", {"a]": "1"}),
     ],
 )
-def test_brackets_nest(text: str, parsed: Query) -> None:
+def test_brackets_nest(text: str, parsed: Parameters) -> None:
     assert query_string.parse(text) == parsed
 
 

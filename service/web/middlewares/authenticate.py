@@ -9,7 +9,7 @@ from structlog.contextvars import bind_contextvars
 
 from service.auth.tokens import Subject, TokenService
 from service.errors import ApiError
-from service.web.keys import ACCESS, CALLER, RENEWED_COOKIE, ROUTE, TOKENS
+from service.web.keys import CALLER, RENEWED_COOKIE, ROUTE, STATE
 from service.web.routes import RECORDING
 
 COOKIE = "_yeti_customer_v1_session"
@@ -17,13 +17,14 @@ COOKIE = "_yeti_customer_v1_session"
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    services = request.app[STATE].services
     words = request.headers.get("Authorization", "").split()
-    subject = request.app[TOKENS].read(words[-1] if words else request.cookies.get(COOKIE, ""))
-    request[CALLER] = caller = await request.app[ACCESS].caller(subject)
+    subject = services.tokens.read(words[-1] if words else request.cookies.get(COOKIE, ""))
+    request[CALLER] = caller = await services.access.caller(subject)
     bind_contextvars(api_access=caller.api_access_id, customer=caller.customer_id)
     if words:
         return await handler(request)
-    request[RENEWED_COOKIE] = _renewal(request.app[TOKENS], subject)
+    request[RENEWED_COOKIE] = _renewal(services.tokens, subject)
     try:
         return await handler(request)
     except ApiError:

@@ -6,7 +6,7 @@ from aiohttp.typedefs import Handler
 
 from service.errors import ApiError, ErrorObject, internal_error
 from service.web import responses
-from service.web.keys import ERROR_REPORTER
+from service.web.keys import STATE
 
 log = structlog.get_logger()
 
@@ -15,12 +15,12 @@ log = structlog.get_logger()
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except ApiError as refused:
-        return responses.error_document(refused)
-    except web.HTTPException as refused:  # What aiohttp itself refuses, such as a target that is no path.
-        problem = ErrorObject(refused.reason, refused.reason, str(refused.status), refused.status)
-        return responses.error_document(ApiError(problem))
+    except ApiError as error:
+        return responses.error_document(error)
+    except web.HTTPException as error:  # What aiohttp itself refuses, such as a target that is not a path.
+        described = ApiError(ErrorObject(error.reason, error.reason, str(error.status)))
+        return responses.error_document(described, error.status)
     except Exception as error:
         log.exception("request failed")
-        request.app[ERROR_REPORTER](error)
+        request.app[STATE].report_error(error)
         return responses.error_document(internal_error())

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from service.observability import metrics, timings
 from service.observability.timings import Timing
 from service.web import proxies
-from service.web.keys import CALLER, IN_FLIGHT, RESPONSE_STARTED, ROUTE, SETTINGS, STARTED
+from service.web.keys import CALLER, RESPONSE_STARTED, ROUTE, STARTED, STATE
 
 GONE = 499  # As nginx calls a client that went away before its answer.
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 @web.middleware
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-    under_way, task = request.app[IN_FLIGHT], request.task
+    under_way, task = request.app[STATE].in_flight, request.task
     under_way[task] = request
     try:
         response = await handler(request)
@@ -55,7 +55,7 @@ def _note(request: web.Request, status: int, size: int) -> None:
         "client": proxies.client(request),
     }
     log.info("request", **line)
-    slow = request.app[SETTINGS].log.slow_request
+    slow = request.app[STATE].settings.log.slow_request
     if slow and seconds >= slow:
         log.warning("slow request", **line, statements_ms=_named(timings.current()))
 

@@ -1,4 +1,4 @@
-"""Lets few requests work at once, by turns of their customers, and sends away what would wait too long."""
+"""Limits how many requests work at once, fairly among customers; refuses those that would wait too long."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from aiohttp.typedefs import Handler
 
 from service.errors import busy
 from service.observability import metrics
-from service.web.keys import CALLER, FORMAT, LIMITER, RELEASE, ROUTE
+from service.web.keys import CALLER, FORMAT, ROUTE, SLOT, STATE
 from service.web.limiter import LimitExceededError
 from service.web.routes import RECORDING
 
@@ -18,7 +18,7 @@ async def overload(request: web.Request, handler: Handler) -> web.StreamResponse
     if request[ROUTE].action == RECORDING or FORMAT in request:
         return await handler(request)
     try:
-        request[RELEASE] = leave = await request.app[LIMITER].acquire(request[CALLER].customer_id)
+        request[SLOT] = slot = await request.app[STATE].limiter.acquire(request[CALLER].customer_id)
     except LimitExceededError as full:
         metrics.REQUESTS_REFUSED.labels(full.reason).inc()
         raise busy("Too many requests are waiting.") from full
@@ -27,4 +27,4 @@ async def overload(request: web.Request, handler: Handler) -> web.StreamResponse
             raise asyncio.CancelledError
         return await handler(request)
     finally:
-        leave()
+        slot.release()

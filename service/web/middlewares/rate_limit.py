@@ -7,15 +7,15 @@ from aiohttp.typedefs import Handler
 
 from service.errors import too_many_requests
 from service.observability import metrics
-from service.web.keys import CALLER, RATE_LIMIT, RATE_LIMITER
+from service.web.keys import CALLER, RATE_LIMIT, STATE
 
 
 @web.middleware
 async def rate_limit(request: web.Request, handler: Handler) -> web.StreamResponse:
-    buckets = request.app.get(RATE_LIMITER)
-    if buckets is None:
+    limiter = request.app[STATE].rate_limiter
+    if limiter is None:
         return await handler(request)
-    request[RATE_LIMIT] = rate_limit = buckets.take(request[CALLER].customer_id, time.monotonic())
+    request[RATE_LIMIT] = rate_limit = limiter.take(request[CALLER].customer_id, time.monotonic())
     if rate_limit.exceeded:
         metrics.REQUESTS_REFUSED.labels("rate").inc()
         raise too_many_requests(rate_limit.retry_after)

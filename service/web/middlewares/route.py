@@ -5,12 +5,12 @@ from aiohttp.typedefs import Handler
 
 from service.errors import not_found
 from service.web import routes
-from service.web.keys import RESOURCES, ROUTE
+from service.web.keys import ROUTE, STATE
 
 
 @web.middleware
 async def route(request: web.Request, handler: Handler) -> web.StreamResponse:
-    found = routes.find(request.app[RESOURCES], request.method, request.rel_url.raw_path)
+    found = routes.find(request.app[STATE].services.resources, request.method, request.rel_url.raw_path)
     if found is None:
         raise not_found()
     request[ROUTE] = found

@@ -4,14 +4,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from service.web import static as files
-from service.web.keys import STATIC_FILES
+from service.web.keys import STATE
 from service.web.middlewares.conditional import conditional
 from service.web.routes import METHODS
 
 
 @web.middleware
 async def pages(request: web.Request, handler: Handler) -> web.StreamResponse:
-    file = files.find(request.app[STATIC_FILES], request.rel_url.raw_path) if request.method in METHODS else None
+    file = files.find(request.app[STATE].static_files, request.rel_url.raw_path) if request.method in METHODS else None
     if file is None:
         return await handler(request)
 

@@ -11,15 +11,15 @@ from service.files import DOCS
 from service.jsonapi import document
 from service.jsonapi.params import MAX_PAGE_SIZE
 from service.schemas.base import dasherize
-from service.schemas.fields import Integer
 from service.schemas.resource import Resource
 from service.tables.formats import FORMATS
+from service.web.responses import status_of
 
 Example = dict[str, Any]
-Table: TypeAlias = Mapping[str, tuple[str, Callable[[Resource], ApiError]]]
+ExampleTable: TypeAlias = Mapping[str, tuple[str, Callable[[Resource], ApiError]]]
 
 # Mistakes in a query by a name for each: the query, and what a resource answers to it.
-RECORD: Table = {
+RECORD: ExampleTable = {
     "broken-escape": ("sort=%", lambda _: errors.bad_request("The query string has a broken percent-encoding.")),
     "unknown-type": ("fields[nosuch]=id", lambda _: errors.unknown_resource_type("nosuch")),
     "unknown-field": ("fields[accounts]=nosuch", lambda _: errors.invalid_field("nosuch", "accounts")),
@@ -28,49 +28,47 @@ RECORD: Table = {
     "unknown-filter": ("filter[nosuch_eq]=1", lambda _: errors.filter_not_allowed("nosuch_eq")),
     "filter-without-name": ("filter=1", lambda _: errors.invalid_filter_syntax("1")),
 }
-PAGE: Table = {
+PAGE: ExampleTable = {
     "unknown-sort-key": ("sort=nosuch", lambda resource: errors.invalid_sort("nosuch", resource.type)),
     "page-number": ("page[number]=0", lambda _: errors.invalid_page(0, "number")),
     "page-size": ("page[size]=0", lambda _: errors.invalid_page(0, "size")),
     "page-too-large": ("page[size]=1001", lambda _: errors.page_too_large(MAX_PAGE_SIZE)),
 }
-VALUE: Table = {
+VALUE: ExampleTable = {
     "unreadable-value": ("filter[id]=x", lambda _: errors.invalid_filter_value("x", "id")),
     "value-with-members": ("filter[id][a]=1", lambda _: errors.invalid_filter_syntax("id")),
 }
-CURSORS: Table = {
+CURSORS: ExampleTable = {
     "unknown-cursor": (
         "page[after]=x",
-        lambda _: errors.invalid_parameter("page[after]", "page[after] is no cursor of this list in this order."),
+        lambda _: errors.invalid_cursor("after"),
     ),
     "cursor-and-page-number": (
         "page[before]=&page[number]=1",
-        lambda _: errors.invalid_parameter(
-            "page[number]", "page[number] does not go with page[after] and page[before]."
-        ),
+        lambda _: errors.page_number_with_cursor(),
     ),
     "cursor-page-size": (
         "page[after]=&page[size]=0",
-        lambda _: errors.invalid_parameter("page[size]", "page[size] must be a positive integer."),
+        lambda _: errors.invalid_cursor_page_size(),
     ),
     "cursor-page-too-large": ("page[after]=&page[size]=1001", lambda _: errors.cursor_page_too_large(MAX_PAGE_SIZE)),
     "cursor-page-total": (
         "page[after]=&page[total]=x",
-        lambda _: errors.invalid_parameter("page[total]", "page[total] must be true or false."),
+        lambda _: errors.invalid_flag("page[total]"),
     ),
 }
-EXPORT: Table = {
+EXPORT: ExampleTable = {
     "unknown-format": (
         "format=xlsx",
-        lambda _: errors.invalid_parameter("format", "format must be csv, ndjson or json."),
+        lambda _: errors.unknown_format("csv, ndjson or json"),
     ),
     "export-of-a-page": (
         "format=csv&page[size]=10",
-        lambda _: errors.invalid_parameter("page", "An export has no pages; it holds all records."),
+        lambda _: errors.page_of_export(),
     ),
     "export-count": (
         "format=csv&count=x",
-        lambda _: errors.invalid_parameter("count", "count must be true or false."),
+        lambda _: errors.invalid_flag("count"),
     ),
 }
 WIDE = "format=csv&filter[time_start_gteq]=1900-01-01&filter[time_start_lt]=2000-01-01"
@@ -78,7 +76,7 @@ WIDE_DAYS = 36524
 UNKNOWN_UUID = "00000000-0000-0000-0000-000000000000"
 
 
-def wide(most_days: int) -> Table:
+def wide(most_days: int) -> ExampleTable:
     """An export of more days than are allowed, unless a century is."""
     if most_days >= WIDE_DAYS:
         return {}
@@ -101,24 +99,24 @@ def recorded(operation: str, resources: Mapping[str, Resource]) -> dict[str, Exa
 
 def refused(refusal: ApiError, summary: str) -> dict[str, Example]:
     """An error document as it is sent."""
-    return {"refused": {"summary": summary, "value": json.loads(document.errors(refusal.problems))}}
+    return {"refused": {"summary": summary, "value": json.loads(document.errors(refusal.errors, status_of(refusal)))}}
 
 
-def bad_queries(resource: Resource, table: Table) -> dict[str, Example]:
+def bad_queries(resource: Resource, table: ExampleTable) -> dict[str, Example]:
     """What is answered to the queries of a table."""
     return {name: refused(refusal(resource), f"?{query}")["refused"] for name, (query, refusal) in table.items()}
 
 
 def bad_identifier(resource: Resource) -> dict[str, Example]:
     """What is answered to an id that is none; a UUID that is none is an unknown path."""
-    if not isinstance(resource.schema.fields["id"], Integer):
+    if not resource.integer_ids:
         return {}
     return {"bad-id": refused(errors.invalid_id("x"), f"/{resource.type}/x")["refused"]}
 
 
 def missing(resource: Resource) -> dict[str, Example]:
     """What is answered to an id that the caller does not have."""
-    identifier = "-1" if isinstance(resource.schema.fields["id"], Integer) else UNKNOWN_UUID
+    identifier = "-1" if resource.integer_ids else UNKNOWN_UUID
     return refused(errors.record_not_found(identifier), f"/{resource.type}/{identifier}")
 
 

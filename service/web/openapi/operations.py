@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from service.jsonapi.accept import SIMPLE_TYPES
-from service.schemas.resource import Resource
+from service.schemas.fields import ToAccount
+from service.schemas.resource import ACCOUNT, Resource
 from service.settings import Recordings, Settings
 from service.web.openapi import examples, parameters, responses
 from service.web.openapi.parameters import Parameter
@@ -29,9 +30,9 @@ def of(resource: Resource, settings: Settings) -> Iterator[Operation]:
     """All operations of a resource."""
     yield _list(resource, settings.export.max_days)
     yield _one(resource)
-    for name in resource.relationships:
-        yield _related(resource, name)
-        yield _linkage(resource, name)
+    if resource.account:
+        yield _related(resource, resource.account)
+        yield _linkage(resource)
         yield _recording(resource, settings.recordings)
 
 
@@ -78,9 +79,9 @@ def _one(resource: Resource) -> Operation:
     return Operation(f"/{resource.type}/{{id}}", name, f"One of {resource.type}", resource.type, taken, answers)
 
 
-def _related(resource: Resource, relationship: str) -> Operation:
-    name = f"get{_camel(resource.singular)}{_camel(relationship)}"
-    target = resource.registry[resource.relationships[relationship].type_]
+def _related(resource: Resource, account: ToAccount) -> Operation:
+    name = f"get{_camel(resource.singular)}{_camel(ACCOUNT)}"
+    target = resource.accounts
     answers = {
         "200": responses.answer("It, or null.", f"{target.type}-or-null", examples.recorded(name, resource.registry)),
         "400": _bad(resource, target, {**examples.RECORD, **examples.PAGE}),
@@ -88,17 +89,17 @@ def _related(resource: Resource, relationship: str) -> Operation:
         **responses.document(),
     }
     return Operation(
-        f"/{resource.type}/{{id}}/{relationship}",
+        f"/{resource.type}/{{id}}/{ACCOUNT}",
         name,
-        resource.relationships[relationship].metadata["description"],
+        account.metadata["description"],
         resource.type,
         [parameters.identifier(resource), *parameters.related(target)],
         answers,
     )
 
 
-def _linkage(resource: Resource, relationship: str) -> Operation:
-    name = f"get{_camel(resource.singular)}{_camel(relationship)}Linkage"
+def _linkage(resource: Resource) -> Operation:
+    name = f"get{_camel(resource.singular)}{_camel(ACCOUNT)}Linkage"
     recorded = examples.recorded(name, resource.registry)
     answers = {
         "200": responses.answer("Type and id, or null.", f"{resource.type}-linkage", recorded),
@@ -106,9 +107,9 @@ def _linkage(resource: Resource, relationship: str) -> Operation:
         "404": _missing(resource),
         **responses.document(),
     }
-    path = f"/{resource.type}/{{id}}/relationships/{relationship}"
+    path = f"/{resource.type}/{{id}}/relationships/{ACCOUNT}"
     taken = [parameters.identifier(resource), *parameters.SEEN]
-    return Operation(path, name, f"Which record the {relationship} is", resource.type, taken, answers)
+    return Operation(path, name, f"Which record the {ACCOUNT} is", resource.type, taken, answers)
 
 
 def _recording(resource: Resource, settings: Recordings) -> Operation:
@@ -132,7 +133,7 @@ def _recording(resource: Resource, settings: Recordings) -> Operation:
     )
 
 
-def _bad(resource: Resource, asked: Resource, table: examples.Table) -> responses.Response:
+def _bad(resource: Resource, asked: Resource, table: examples.ExampleTable) -> responses.Response:
     """What is wrong with the id, or with a query that is read as one for `asked`."""
     return responses.refusal(
         "The id or the query has mistakes.",

@@ -4,9 +4,7 @@ from typing import Any
 
 from service.jsonapi.params import MAX_PAGE_SIZE
 from service.query import Page
-from service.schemas.base import dasherize
-from service.schemas.fields import Integer
-from service.schemas.resource import FilterRule, Resource
+from service.schemas.resource import ACCOUNT, FilterRule, Resource
 from service.tables.formats import FORMATS
 from service.web.openapi import schemas
 
@@ -39,13 +37,12 @@ SEEN: list[Parameter] = [{"$ref": f"#/components/parameters/{name}"} for name in
 
 def identifier(resource: Resource) -> Parameter:
     """The id in a path."""
-    field = resource.schema.fields["id"]
-    schema = {"type": "integer"} if isinstance(field, Integer) else {"type": "string", "format": "uuid"}
+    schema = {"type": "integer"} if resource.integer_ids else {"type": "string", "format": "uuid"}
     return {
         "name": "id",
         "in": "path",
         "required": True,
-        "description": field.metadata["description"],
+        "description": resource.schema.fields["id"].metadata["description"],
         "schema": schema,
     }
 
@@ -58,9 +55,9 @@ def listing(resource: Resource) -> list[Parameter]:
 
 def record(resource: Resource) -> list[Parameter]:
     """What a single record takes: which members are shown."""
-    targets = [resource.registry[field.type_] for field in resource.relationships.values()]
-    fieldsets = [_fieldset(shown) for shown in (resource, *targets)]
-    return [*fieldsets, *([_include(resource)] if targets else []), *SEEN]
+    if resource.account is None:
+        return [_fieldset(resource), *SEEN]
+    return [_fieldset(resource), _fieldset(resource.accounts), _include(), *SEEN]
 
 
 def related(resource: Resource) -> list[Parameter]:
@@ -122,8 +119,8 @@ def _fieldset(resource: Resource) -> Parameter:
     return _query(f"fields[{resource.type}]", text, {"type": "array", "minItems": 1, "items": items})
 
 
-def _include(resource: Resource) -> Parameter:
-    items = {"type": "string", "enum": [dasherize(name) for name in resource.relationships]}
+def _include() -> Parameter:
+    items = {"type": "string", "enum": [ACCOUNT]}
     return _query("include", "Adds what the records point to as `included`.", {"type": "array", "items": items})
 
 

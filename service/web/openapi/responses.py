@@ -104,7 +104,7 @@ def refusal(text: str, shown: Mapping[str, Example], *more: str, session: bool =
 
 
 def _same(text: str, reason: ApiError, *more: str, session: bool = True) -> Response:
-    return refusal(text, examples.refused(reason, reason.problems[0].title), *more, session=session)
+    return refusal(text, examples.refused(reason, reason.errors[0].title), *more, session=session)
 
 
 COMMON: Responses = {
@@ -117,7 +117,7 @@ COMMON: Responses = {
     "503": refusal(
         "The database does not answer for now, or there is more to do than the service takes on.",
         {
-            name: examples.refused(reason, reason.problems[0].detail)["refused"]
+            name: examples.refused(reason, reason.errors[0].detail)["refused"]
             for name, reason in (
                 ("unavailable", errors.unavailable()),
                 ("busy", errors.busy("Too many requests are waiting.")),

@@ -7,7 +7,7 @@ from service.jsonapi.spelling import WHITE_SPACE
 from service.schemas import fields
 from service.schemas.base import dasherize
 from service.schemas.fields import Attribute
-from service.schemas.resource import Resource
+from service.schemas.resource import ACCOUNT, Resource
 
 Schema = dict[str, Any]
 
@@ -88,7 +88,7 @@ def components(resources: Mapping[str, Resource]) -> dict[str, Schema]:
     found: dict[str, Schema] = {**VALUES, "errors": ERRORS}
     for resource in resources.values():
         found |= _resource(resource)
-        if resource.relationships:
+        if resource.account:
             found[f"{resource.type}-linkage"] = _linkage(resource)
     return found
 
@@ -97,13 +97,14 @@ def _resource(resource: Resource) -> dict[str, Schema]:
     reference = {"$ref": f"#/components/schemas/{resource.type}"}
     members: dict[str, Schema] = {"data": reference}
     page: dict[str, Schema] = {"data": {"type": "array", "items": reference}}
-    if resource.relationships:
+    if resource.account:
         accounts = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/accounts"}}
         members["included"] = page["included"] = accounts
     by_cursor = {**page, "data": {"type": "array", "items": {"$ref": f"#/components/schemas/{resource.type}-placed"}}}
-    page["meta"] = _closed({"total-count": {"type": "integer", "minimum": 0}})
-    page["links"] = _closed(dict.fromkeys(("first", "prev", "next", "last"), URL), "first", "last")
-    by_cursor |= {"meta": _closed({"page": STRETCH}), "links": CURSOR_LINKS}
+    page["meta"] = PAGE_META
+    page["links"] = _closed(dict.fromkeys(("first", "prev", "next", "last"), URL), "first")
+    cursor_meta = {**_closed({"page": CURSOR_PAGE, "total-count-omitted": OMITTED}), "required": [], "minProperties": 1}
+    by_cursor |= {"meta": cursor_meta, "links": CURSOR_LINKS}
     return {
         resource.type: _record(resource),
         f"{resource.type}-placed": _placed(resource),
@@ -123,9 +124,8 @@ def _record(resource: Resource) -> Schema:
         "links": _closed({"self": URL}),
         "attributes": {**_closed(shown), "required": [], "minProperties": 1},
     }
-    relationships = {name: _relationship() for name in resource.relationships if _visible(resource, name)}
-    if relationships:
-        members["relationships"] = _closed(relationships)
+    if resource.account and _visible(resource, ACCOUNT):
+        members["relationships"] = _closed({ACCOUNT: _relationship()})
     return {**_closed(members, "id", "type", "links"), "description": resource.schema.__doc__}
 
 
@@ -172,7 +172,14 @@ IDENTIFIER: Schema = {
 TEXT: Schema = {"type": "string"}
 OR_NULL: Schema = {**URL, "type": ["string", "null"]}
 CURSOR_LINKS: Schema = _closed({"first": URL, "prev": OR_NULL, "next": OR_NULL, "last": URL})
-STRETCH: Schema = {
+OMITTED: Schema = {"const": True, "description": "Instead of the total, which took too long to count."}
+PAGE_META: Schema = {
+    **_closed({"total-count": {"type": "integer", "minimum": 0}, "total-count-omitted": OMITTED}),
+    "required": [],
+    "minProperties": 1,
+    "maxProperties": 1,
+}
+CURSOR_PAGE: Schema = {
     **_closed(
         {
             "total": {"type": "integer", "minimum": 0, "description": "All records, where that is asked for."},

@@ -1,4 +1,4 @@
--- All records of a resource, to be fetched piece by piece, so that no side ever holds them all.
+-- All records of a resource from a position on, to be fetched in batches, so that neither side holds them all.
 DECLARE export NO SCROLL CURSOR FOR
 SELECT {columns}
   FROM ({resource}) AS r

@@ -1,0 +1,161 @@
+"""Lists of records and their totals, from the two databases; no statement joins across them."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from service.concurrency.cache import TTLCache
+from service.db import select
+from service.db.partitions import PartitionDirectory
+from service.db.pool import Pool, Rows
+from service.db.replicas import ReplicaRouter
+from service.db.statement import Statement
+from service.errors import QueryTimeoutError
+from service.query import Caller, CursorPage, Filter, KeysetPosition, Page, Query, Sort, TimeRange
+from service.schemas.resource import Resource
+
+Row = tuple[Any, ...]
+Queryable = Pool | ReplicaRouter
+
+MAX_PARTITIONS_PLANNED = 8  # By a list with a filter on ids; with more, the partitions of the ids are searched first.
+MAX_IDS_SEARCHED = 100
+MAX_TOTALS = 10_000  # Lists whose totals are cached.
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A page of records. `more`: the direction of reading has more records. `positions` only for a cursor page.
+
+    `total` is the number of records on all pages, None if it was not wanted or took too long to count.
+    """
+
+    rows: Rows
+    more: bool
+    total: int | None = None
+    positions: tuple[KeysetPosition, ...] = ()
+
+
+class RecordReader:
+    """Reads pages. `total_seconds` is how long a total may be cached, `total_timeout` how long counting may take (0: no
+    limit but statement_timeout, and a count that exceeds that fails the request)."""
+
+    def __init__(
+        self,
+        calls: ReplicaRouter,
+        routing: Pool,
+        directory: PartitionDirectory,
+        total_seconds: float,
+        total_timeout: float,
+    ) -> None:
+        self._calls = calls
+        self._routing = routing
+        self._directory = directory
+        self._total_timeout = total_timeout
+        self._totals: TTLCache[bytes, int | None] = TTLCache("total", total_seconds, MAX_TOTALS)
+
+    async def read(self, query: Query) -> Result:
+        """The records of the query's page. Raises ApiError."""
+        query = await self.resolve(query)
+        rows = await self._database(query.resource).fetch(select.records(query))
+        if isinstance(query.window, CursorPage):
+            return await self._cursor_page(query, query.window, rows)
+        if isinstance(query.window, Page):
+            return await self._page(query, query.window, rows)
+        raise TypeError("Everything is read as an export.")
+
+    async def resolve(self, query: Query) -> Query:
+        """The same query with account ids instead of UUIDs, and with the time ranges of the ids it asks for."""
+        filters = [await self._with_account_ids(condition) for condition in query.filters]
+        query = replace(query, filters=tuple(filters))
+        return replace(query, ranges=await self._time_ranges(query))
+
+    async def by_numbers(
+        self, resource: Resource, columns: tuple[str, ...], numbers: Iterable[int], caller: Caller
+    ) -> dict[int, Row]:
+        """Records by their internal ids, as far as the caller may see them. Raises ApiError."""
+        wanted, number = tuple(numbers), resource.meta.number
+        if not wanted:
+            return {}
+        condition, page = Filter(number, "in", wanted), Page(size=len(wanted))
+        query = Query(resource, (number, *columns), caller, (condition,), (Sort(number),), page)
+        rows = await self._database(resource).fetch(select.records(query))
+        return {row[0]: row[1:] for row in rows}
+
+    async def _page(self, query: Query, page: Page, rows: Rows) -> Result:
+        """The total is only counted if the page does not tell it."""
+        more, rows = len(rows) > page.size, rows[: page.size]
+        seen = page.offset + len(rows)
+        if not more and (rows or page.number == 1):
+            return Result(rows, more, seen)
+        total = await self._total(query)
+        if total is not None and rows:
+            total = max(total, seen + more)
+        return Result(rows, more, total)
+
+    async def _cursor_page(self, query: Query, page: CursorPage, rows: Rows) -> Result:
+        width, more = len(query.columns), len(rows) > page.size
+        rows = rows[: page.size][:: -1 if page.backwards else 1]
+        total = await self._total(query) if page.total else None
+        positions = tuple(tuple(row[width:]) for row in rows)
+        return Result([row[:width] for row in rows], more, total, positions)
+
+    async def _with_account_ids(self, condition: Filter) -> Filter:
+        """Calls hold internal ids of accounts. An unknown UUID matches no account (D3)."""
+        if not condition.by_account_uuid:
+            return condition
+        statement = Statement.from_file("queries/account_numbers", uuids=tuple(condition.values))
+        rows = await self._routing.fetch(statement)
+        return replace(condition, values=tuple(number for (number,) in rows), by_account_uuid=False)
+
+    async def _time_ranges(self, query: Query) -> tuple[TimeRange, ...] | None:
+        """Where the calls lie that a list asks for by id; None if it asks for none, or has few partitions anyway."""
+        ids = [set(condition.values) for condition in query.filters if _is_id_filter(condition)]
+        if query.resource.meta.window is None or not ids:
+            return None
+        if self._directory.count_since(_lower_bound(query.filters)) <= MAX_PARTITIONS_PLANNED:
+            return None
+        wanted = {identifier for identifier in set.intersection(*ids) if -(2**63) <= identifier < 2**63}
+        if len(wanted) > MAX_IDS_SEARCHED:
+            return None
+        found = await asyncio.gather(*map(self._directory.search, wanted))
+        partitions = {partition for group in found for partition in group}
+        ranges = [partition.time_range for partition in partitions if partition and partition.time_range]
+        return tuple(ranges) if len(ranges) == len(partitions) else None
+
+    async def _total(self, query: Query) -> int | None:
+        """The number of records on all pages, counted once for many pages of the same list (contract 0.1.13)."""
+
+        async def count() -> int | None:
+            try:
+                statement = select.count(query, self._total_timeout or None)
+                [(total,)] = await self._database(query.resource).fetch(statement)
+            except QueryTimeoutError:
+                if self._total_timeout:
+                    return None
+                raise
+            return int(total)
+
+        return await self._totals.get(_cache_key(query), count)
+
+    def _database(self, resource: Resource) -> Queryable:
+        return self._calls if resource.meta.database == "cdr" else self._routing
+
+
+def _is_id_filter(condition: Filter) -> bool:
+    return condition.column == "id" and condition.operator in ("eq", "in")
+
+
+def _lower_bound(filters: Iterable[Filter]) -> datetime:
+    """The moment from which on calls are asked for."""
+    bounds = [f.values[0] for f in filters if f.column == "time_start" and f.operator in ("gteq", "gt", "eq")]
+    return max(bounds, default=datetime.min.replace(tzinfo=UTC))
+
+
+def _cache_key(query: Query) -> bytes:
+    """A digest of what a list asks for, so that its length does not matter."""
+    fixed = [replace(condition, values=()) if condition.implicit_window else condition for condition in query.filters]
+    parts = (query.resource.type, query.caller, fixed)
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
