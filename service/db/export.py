@@ -2,15 +2,15 @@
 
 A transaction holds a lock on cdr.cdr, behind which CREATE TABLE .. PARTITION OF and then all other statements wait. So
 it ends after `transaction_timeout` seconds, and as soon as the reader pauses; the next one goes on after the last
-record that was read. A record that exists from the beginning to the end is read exactly once; of the others, those that exist
-when their part of the order is read.
+record that was read. A record that exists from the beginning to the end is read exactly once; another is read if it
+exists when its part of the order is.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from service import errors
 from service.db import select
@@ -33,10 +33,17 @@ class TooManyRowsError(Exception):
 class ExportReader:
     """Begins exports, on pools of their own, so that they cannot keep lists waiting."""
 
-    def __init__(self, pools: Mapping[str, Pool], records: RecordReader, transaction_timeout: float) -> None:
+    def __init__(
+        self,
+        pools: Mapping[str, Pool],
+        records: RecordReader,
+        transaction_timeout: float,
+        pause: float = PAUSE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._pools = pools
         self._records = records
-        self._transaction_timeout = transaction_timeout
+        self._timing = _Timing(transaction_timeout, pause, clock)
 
     @asynccontextmanager
     async def open(self, query: Query, *, linked: bool = False, counted: bool = False) -> AsyncIterator["Export"]:
@@ -49,7 +56,7 @@ class ExportReader:
             raise TypeError("An export has no pages.")
         query, pool = await self._records.resolve(query), self._pools[query.resource.meta.database]
         total = await self._count(pool, query, window.max_rows) if counted else None
-        cursor = _Cursor(pool, query, window, self._transaction_timeout)
+        cursor = _Cursor(pool, query, window, self._timing)
         accounts = _Accounts(self._records, query.resource, query.caller) if linked else None
         try:
             export = Export(cursor, accounts, total, window.max_rows)
@@ -101,30 +108,44 @@ class Export:
         return rows
 
 
+@dataclass(frozen=True, slots=True)
+class _Timing:
+    """Seconds that a transaction may last, and that its reader may pause."""
+
+    timeout: float
+    pause: float
+    clock: Callable[[], float]
+
+
 class _Cursor:
     """Reads on where it stopped, in as many transactions as that takes."""
 
-    def __init__(self, pool: Pool, query: Query, window: Everything, timeout: float) -> None:
+    def __init__(self, pool: Pool, query: Query, window: Everything, timing: _Timing) -> None:
         self._pool = pool
         self._query = query
         self._remaining = window.max_rows + 1
         self._position: KeysetPosition | None = None
-        self._timeout = timeout
+        self._timing = timing
         self._transaction: Transaction | None = None
         self._began = 0.0
         self._lock = asyncio.Lock()
         self._pause: asyncio.TimerHandle | None = None
         self._parking: asyncio.Task[None] | None = None
 
+    @property
+    def _age(self) -> float:
+        """Seconds since the transaction began."""
+        return self._timing.clock() - self._began
+
     async def fetch(self, count: int) -> Rows:
         """The next rows without their positions; none at the end. Raises ApiError."""
         self._cancel_pause()
         async with self._lock:
             transaction = self._transaction
-            if transaction is None or time.monotonic() - self._began > RENEWAL * self._timeout:
+            if transaction is None or self._age > RENEWAL * self._timing.timeout:
                 transaction = await self._renew()
             rows = await self._execute(transaction, Statement.from_file("queries/next_records", count=count))
-        self._pause = asyncio.get_running_loop().call_later(PAUSE, self._start_parking)
+        self._pause = asyncio.get_running_loop().call_later(self._timing.pause, self._start_parking)
         return self._take(rows)
 
     async def close(self) -> None:
@@ -148,14 +169,14 @@ class _Cursor:
         """Begins a transaction with a cursor after the last row, in place of the one before."""
         await self._end()
         self._transaction = transaction = await self._pool.begin(MAX_SLOT_WAIT if self._position else None)
-        self._began = time.monotonic()
+        self._began = self._timing.clock()
         window = Everything(self._remaining - 1, self._position)
         await self._execute(transaction, select.records(replace(self._query, window=window)))
         return transaction
 
     async def _execute(self, transaction: Transaction, statement: Statement) -> Rows:
         """Within what is left of the transaction's time."""
-        left = max(self._timeout - (time.monotonic() - self._began), 0.001)
+        left = max(self._timing.timeout - self._age, 0.001)
         try:
             return await transaction.fetch(replace(statement, timeout=min(left, self._pool.limits.statement_timeout)))
         except BaseException:

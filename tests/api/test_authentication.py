@@ -143,7 +143,7 @@ async def test_a_token_ends_at_its_second(api: Api, monkeypatch: pytest.MonkeyPa
     token, now = signed({**VALID, "exp": 4000000000}), 4000000000.0
     monkeypatch.setattr("service.auth.tokens.time.time", lambda: now - 0.001)
     assert [(await with_header(api, token)).status for _ in range(2)] == [200, 200]
-    assert api.client.app[keys.TOKENS].hits == 1  # type: ignore[union-attr] # started long ago
+    assert api.client.app[keys.STATE].services.tokens.hits == 1  # type: ignore[union-attr] # started long ago
     monkeypatch.setattr("service.auth.tokens.time.time", lambda: now)
     assert (await with_header(api, token)).status == 401
 
@@ -218,7 +218,7 @@ async def test_callers_and_tokens_are_remembered_each_for_itself(api: Api, data:
     callers = [7, 8, DynamicClaims(7), DynamicClaims(8), DynamicClaims(7, account_ids=(5,))]
     for _ in range(2):
         assert [(await api.get("incoming-cdrs/1", caller)).status for caller in callers] == [200, 404, 200, 404, 404]
-    access = api.client.app[keys.ACCESS]  # type: ignore[union-attr] # started long ago
+    access = api.client.app[keys.STATE].services.access  # type: ignore[union-attr] # started long ago
     assert (access.rows.hits, access.rows.misses) == (2, 2)
     assert (access.profiles.hits, access.profiles.misses) == (4, 2)
 

@@ -120,7 +120,9 @@ async def test_both_are_installed_by_their_settings_and_send(data: Data) -> None
         here = str(server.make_url("/"))
         dsn = here.replace("http://", "http://key@") + "1"
         loaded = configured(data.dsn, TELEMETRY__OTLP_ENDPOINT=f"{here}v1/traces", TELEMETRY__SENTRY_DSN=dsn)
-        async with TestClient(TestServer(await open_application(loaded))) as client:
+        app = await open_application(loaded)
+        telemetry.install(app, loaded.telemetry)
+        async with TestClient(TestServer(app)) as client:
             assert (await Api(client, loaded).get("cdrs", 7)).status == 500
     assert received.keys() == {"/v1/traces", "/api/1/envelope/"}
     assert b"/api/rest/customer/v1/cdrs" in received["/v1/traces"]

@@ -9,7 +9,7 @@ from psycopg2.extensions import parse_dsn
 
 from service.db.connection import Connection, Limits, hosts
 from service.db.pool import Pool
-from service.db.select import Statement
+from service.db.statement import Statement
 from tests.conftest import Databases
 from tests.load import until
 
@@ -64,11 +64,10 @@ async def test_what_is_new_goes_to_a_new_connection_rather_than_to_one_that_know
 ) -> None:
     monkeypatch.setattr("service.db.connection.MAX_CACHED_RELATIONS", 6)
     pool = Pool("test", empty_database, LIMITS)
-    backends = [
-        await pool.fetch(Statement(f"SELECT pg_backend_pid(), {number}", repeated=True)) for number in range(12)
-    ]
+    texts = [Statement(f"SELECT pg_backend_pid(), {number}", repeated=True) for number in range(12)]
+    backends = [await pool.fetch(text) for text in texts]
     assert len({pid for ((pid, _),) in backends}) == 2
-    again = [await pool.fetch(Statement(f"SELECT pg_backend_pid(), {number}", repeated=True)) for number in range(12)]
+    again = [await pool.fetch(text) for text in texts]
     assert again == backends
     await pool.close()
 
@@ -134,17 +133,20 @@ async def test_the_statement_of_a_client_that_has_left_is_cancelled_on_the_serve
     await pool.close()
 
 
-async def test_a_transaction_reads_one_state_and_leaves_no_connection(empty_database: str, postgres: Databases) -> None:
+async def test_a_transaction_gives_its_connection_back_or_closes_it(empty_database: str, postgres: Databases) -> None:
     pool, name = Pool("test", empty_database, LIMITS), empty_database.rpartition("/")[2]
-    async with pool.transaction() as fetch:
-        await fetch("DECLARE c CURSOR FOR SELECT n FROM generate_series(1, 5) AS n")
-        assert await fetch("FETCH 3 FROM c") == [(1,), (2,), (3,)]
-        assert await fetch("FETCH 3 FROM c") == [(4,), (5,)]
-    with pytest.raises(RuntimeError, match="midway"):
-        async with pool.transaction() as fetch:
-            raise RuntimeError("midway")
-    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND application_name = 'cdr-api'"
-    await until(lambda: postgres.execute("postgres", sessions, (name,)) == [(0,)])
+    transaction = await pool.begin()
+    await transaction.fetch(Statement("DECLARE c CURSOR FOR SELECT n FROM generate_series(1, 5) AS n"))
+    assert await transaction.fetch(Statement("FETCH 3 FROM c")) == [(1,), (2,), (3,)]
+    assert await transaction.fetch(Statement("FETCH 3 FROM c")) == [(4,), (5,)]
+    await transaction.end()
+    sessions = (
+        "SELECT count(*), count(*) FILTER (WHERE state = 'idle') FROM pg_stat_activity"
+        " WHERE datname = %s AND application_name = 'cdr-api'"
+    )
+    await until(lambda: postgres.execute("postgres", sessions, (name,)) == [(1, 1)])
+    (await pool.begin()).abort()
+    await until(lambda: postgres.execute("postgres", sessions, (name,)) == [(0, 0)])
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ import psycopg2
 import pytest
 
 from service.db import schema
-from service.db.partitions import Directory
+from service.db.partitions import PartitionDirectory
 from service.db.pool import Limits, Pool
-from service.db.search import Search
+from service.db.search import PartitionSearch
+from service.db.statement import Statement
 from service.files import SQL
-from service.web.keys import READER
+from service.web.keys import STATE
 from tests.conftest import Api, Data, Databases, Serve
 
 VENDOR = 7
@@ -35,9 +36,9 @@ class Ran(list[tuple[str, str]]):
 def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     statements, fetch = Ran(), Pool.fetch
 
-    async def counting(self: Pool, text: str, parameters: Any = None, name: str = "", repeated: bool = False) -> Any:
-        statements.append((self.name, name))
-        return await fetch(self, text, parameters, name, repeated)
+    async def counting(self: Pool, statement: Statement) -> Any:
+        statements.append((self.name, statement.name))
+        return await fetch(self, statement)
 
     monkeypatch.setattr(Pool, "fetch", counting)
     return statements
@@ -57,24 +58,24 @@ def calls(data: Data) -> Data:
 
 
 @pytest.fixture
-async def directory(calls: Data) -> AsyncIterator[Directory]:
+async def directory(calls: Data) -> AsyncIterator[PartitionDirectory]:
     """Read once."""
     async for made in opened(calls.dsn):
         await made.refresh()
         yield made
 
 
-async def opened(dsn: str) -> AsyncIterator[Directory]:
+async def opened(dsn: str) -> AsyncIterator[PartitionDirectory]:
     pool = Pool("search", dsn, Limits(2, 5, 5, 30))
-    search = Search(pool)
-    yield Directory(pool, search, 86400)
+    search = PartitionSearch(pool)
+    yield PartitionDirectory(pool, search, 86400)
     await search.close()
     await pool.close()
 
 
 async def ready(api: Api, ran: Ran) -> None:
     """Waits until the service has read its directory."""
-    directory = api.client.app[READER]._directory
+    directory = api.client.app[STATE].services.directory
     async with asyncio.timeout(20):
         while directory.refreshed is None:  # noqa: ASYNC110 # Nobody is told.
             await asyncio.sleep(0)
@@ -89,7 +90,7 @@ def partition_of(moment: datetime) -> str:
     return f"cdr.cdr_{moment:%Y_%m_%d}"
 
 
-async def test_the_first_guess_is_the_one_partition_whose_core_holds_the_id(directory: Directory) -> None:
+async def test_the_first_guess_is_the_one_partition_whose_core_holds_the_id(directory: PartitionDirectory) -> None:
     for number in range(1005, 1895, 10):
         first = next(iter(directory.candidates(number)))
         day = TODAY - 9 * DAY + (number - 1000) * timedelta(seconds=864)
@@ -107,7 +108,7 @@ async def test_a_late_row_does_not_widen_the_first_guess(calls: Data) -> None:
         assert partition_of(datetime.now(UTC) - 7 * DAY) in days(second)
 
 
-async def test_an_id_newer_than_all_is_first_looked_for_today(directory: Directory) -> None:
+async def test_an_id_newer_than_all_is_first_looked_for_today(directory: PartitionDirectory) -> None:
     first = next(iter(directory.candidates(10**9)))
     assert days(first) == [partition_of(datetime.now(UTC))]
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import psycopg2
 import pytest
 
 from service.db import schema, select
+from service.db.statement import Statement
 from service.jsonapi import params, query_string, render
-from service.query import Caller, CursorPage, Sort
+from service.query import Caller, CursorPage, Query, Sort
 from service.schemas.resource import configured
 from tests.conftest import Data, Databases
 
@@ -47,7 +49,7 @@ def database(postgres: Databases) -> Iterator[str]:
 class Plan:
     """What EXPLAIN says of a statement: the scans of tables, with their indexes and conditions."""
 
-    def __init__(self, dsn: str, statement: select.Statement) -> None:
+    def __init__(self, dsn: str, statement: Statement) -> None:
         with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN (FORMAT JSON) {statement.text}", statement.parameters)
             [([plan],)] = cursor.fetchall()
@@ -76,12 +78,8 @@ def plans(dsn: str, cdrs: str, account_ids: tuple[int, ...] | None, now: datetim
     resource, caller = RESOURCES[cdrs], Caller(7, account_ids, False)
     parameters = {"filter[" + name + "]": value for name, value in asked.items() if name != "sort"}
     parameters |= {name: value for name, value in asked.items() if name == "sort"}
-    selection = params.many(resource, query_string.parse(urlencode(parameters)), now)
-    shown = render.get_renderer(resource).columns
-    return [
-        Plan(dsn, select.listing(resource.sql, shown, selection.filters, selection.sorts, caller, limit=50)),
-        Plan(dsn, select.count(resource.sql, selection.filters, caller)),
-    ]
+    query, _ = params.parse_list(resource, query_string.parse(urlencode(parameters)), caller, now)
+    return [Plan(dsn, select.records(query)), Plan(dsn, select.count(query))]
 
 
 @LEGS
@@ -110,7 +108,8 @@ def test_a_look_up_uses_the_index_of_the_id_even_without_statistics(
     )
     resource, caller = RESOURCES[cdrs], Caller(7, account_ids, False)
     [(oid,)] = data.execute("SELECT 'cdr.new'::regclass::oid")
-    plan = Plan(data.dsn, select.one(resource.sql, render.get_renderer(resource).columns, 9, caller, "cdr.new", oid))
+    query = Query(resource, render.get_renderer(resource).columns, caller)
+    plan = Plan(data.dsn, select.by_id_in_partition(query, 9, "cdr.new", oid))
     assert plan.indexes == {"id"}, plan.text
     assert owner not in str(plan.bounds)
 
@@ -185,11 +184,8 @@ def test_a_page_by_cursor_begins_where_its_cursor_is(
     sorts = (Sort("time_start", descending), Sort("id", descending))
     place = ("2026-02-04 06:00:00.000001+00", "7000")
     wanted = CursorPage(3, before=place, backwards=True) if backwards else CursorPage(3, after=place)
-    bounds = params.many(resource, query_string.parse("filter[time_start_gteq]=2026-02-02"), NOON).filters
-    plan = Plan(
-        postgres.dsn(database),
-        select.stretch(resource.sql, render.get_renderer(resource).columns, bounds, sorts, caller, wanted),
-    )
+    query, _ = params.parse_list(resource, query_string.parse("filter[time_start_gteq]=2026-02-02"), caller, NOON)
+    plan = Plan(postgres.dsn(database), select.records(replace(query, sorts=sorts, window=wanted)))
     earlier = descending != backwards
     days = range(2, 5) if earlier else range(4, 11)
     assert plan.days == [f"2026_02_{day:02}" for day in days], plan.text

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from service.db.pool import Limits, Pool
+from service.db.statement import Statement
 from service.demo.postgres import Server
 from service.errors import ApiError
+from service.web.responses import status_of
 from tests.conftest import Databases
 from tests.load import until
 
@@ -32,7 +34,7 @@ async def pool(empty_database: str) -> AsyncIterator[Pool]:
 async def refused(pool: Pool, statement: str) -> int:
     with pytest.raises(ApiError) as error:
         await pool.fetch(Statement(statement))
-    return error.value.problems[0].status
+    return status_of(error.value)
 
 
 async def test_nothing_can_be_written(pool: Pool) -> None:

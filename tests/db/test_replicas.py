@@ -15,9 +15,10 @@ import pytest
 from service.db import schema
 from service.db.pool import Limits, Pool
 from service.db.replicas import Replica, ReplicaRouter
+from service.db.statement import Statement
 from service.demo.postgres import Server, find_binaries
 from service.files import SQL
-from service.web.keys import READER
+from service.web.keys import STATE
 from tests.conftest import Serve
 
 WHERE = "SELECT pg_is_in_recovery()"
@@ -168,5 +169,5 @@ async def test_lists_go_on_when_the_primary_is_gone(serve: Serve, tmp_path: Path
 
 async def until_ready(api: Any) -> None:
     """Waits until the service reads from its replica."""
-    [replica] = api.client.app[READER]._calls.replicas
+    [replica] = api.client.app[STATE].services.databases["cdr"].replicas
     await until(lambda: replica.healthy)

@@ -10,10 +10,11 @@ import psycopg2
 import pytest
 
 from service.db import select
-from service.jsonapi import params, query_string, render
-from service.query import Caller, Filter, Selection, Sort
+from service.db.statement import Statement
+from service.jsonapi import params, query_string
+from service.query import Caller, Filter, Page, Query, Sort
 from service.schemas.fields import Boolean, Decimal, Inet, Integer, String, Timestamp, Uuid
-from service.schemas.resource import FilterRule, Resource, configured
+from service.schemas.resource import ACCOUNT, FilterRule, Resource, configured
 from tests.conftest import Databases
 
 RESOURCES = configured(UTC, {})
@@ -57,7 +58,7 @@ def family(field: Any) -> type:
 def conditions(rule: FilterRule) -> Iterator[Filter]:
     """The filter with each text alone, with all of them where it takes a list, and with none left of its accounts."""
     values = [rule.field.deserialize(text) for text in TEXTS[family(rule.field)]]
-    if rule.accounts:
+    if rule.by_account_uuid:
         values = [2**31 - 1, -1]
         yield Filter(rule.column, rule.operator, ())
     yield from (Filter(rule.column, rule.operator, (value,)) for value in values)
@@ -70,8 +71,16 @@ def statements(
 ) -> Iterator[Any]:
     filters = tuple(filters)
     for caller in CALLERS:
-        yield select.listing(resource.sql, ("id",), filters, sorts, caller, limit=1)[:2]
-        yield select.count(resource.sql, filters, caller)[:2]
+        query = Query(resource, ("id",), caller, filters, tuple(sorts), Page(size=1))
+        yield from (texts(select.records(query)), texts(select.count(query)))
+
+
+def texts(statement: Statement) -> tuple[str, Any]:
+    return statement.text, statement.parameters
+
+
+def everything(resource: Resource) -> tuple[str, Any]:
+    return texts(select.records(Query(resource, ("*",), CALLERS[0], (), (Sort("id"),), Page(size=1))))
 
 
 def refused(cursor: Any, statement: str, parameters: Any) -> str | None:
@@ -84,7 +93,7 @@ def refused(cursor: Any, statement: str, parameters: Any) -> str | None:
 
 @EACH
 def test_the_sql_has_the_columns_that_the_declaration_needs_and_no_others(cursor: Any, resource: Resource) -> None:
-    cursor.execute(*select.listing(resource.sql, ("*",), (), (Sort("id"),), CALLERS[0], limit=0)[:2])
+    cursor.execute(*everything(resource))
     columns = [column.name for column in cursor.description]
     needed = {field.column for field in resource.schema.fields.values()}
     needed |= {rule.column for rule in resource.filters.values()} | {resource.meta.number}
@@ -93,7 +102,7 @@ def test_the_sql_has_the_columns_that_the_declaration_needs_and_no_others(cursor
 
 @EACH
 def test_a_columns_type_is_its_fields(cursor: Any, resource: Resource) -> None:
-    cursor.execute(*select.listing(resource.sql, ("*",), (), (Sort("id"),), CALLERS[0], limit=0)[:2])
+    cursor.execute(*everything(resource))
     oids = {column.name: column.type_code for column in cursor.description}
     cursor.execute("SELECT oid, typname FROM pg_type WHERE oid = ANY(%s)", (list(oids.values()),))
     names: dict[int, str] = dict(cursor.fetchall())
@@ -101,7 +110,7 @@ def test_a_columns_type_is_its_fields(cursor: Any, resource: Resource) -> None:
         **resource.attributes,
         **{rule.name: rule.field for rule in resource.filters.values() if rule.empty_matches_nothing},
     }
-    fields |= {name: f for name, f in resource.schema.fields.items() if name not in resource.relationships}
+    fields |= {name: f for name, f in resource.schema.fields.items() if name != ACCOUNT}
     mistyped = {
         name: names[oids[field.column]]
         for name, field in fields.items()
@@ -129,7 +138,7 @@ def test_every_filter_runs_over_rows_whatever_the_value(cursor: Any, resource: R
         f"{name} {list(condition.values)}": problem
         for name, rule in resource.filters.items()
         for condition in conditions(rule)
-        if (problem := refused(cursor, *select.count(resource.sql, (condition,), CALLERS[0])[:2]))
+        if (problem := refused(cursor, *texts(select.count(Query(resource, (), CALLERS[0], (condition,))))))
     }
     assert not problems
 
@@ -169,25 +178,17 @@ def test_what_a_client_sends_is_a_parameter_or_refused(cursor: Any, resource: Re
         asked = {f"filter[{name}]": quoted, f"fields[{resource.type}]": "id", "sort": "id", "include": ""}
         if not isinstance(rule.field, String):
             continue
-        selection = params.many(resource, query_string.parse(urlencode(asked)), NOW)
-        for statement, parameters in composed(resource, selection):
+        query, _ = params.parse_list(resource, query_string.parse(urlencode(asked)), CALLERS[0], NOW)
+        for statement, parameters in (texts(select.records(query)), texts(select.count(query))):
             assert "DROP" not in statement, name
             assert "DROP" in str(parameters), name
             assert refused(cursor, statement, parameters) is None, name
 
 
-def composed(resource: Resource, selection: Selection) -> list[Any]:
-    columns = render.get_renderer(resource, selection.fieldsets.get(resource.type)).columns
-    return [
-        select.listing(resource.sql, columns, selection.filters, selection.sorts, CALLERS[0], limit=1)[:2],
-        select.count(resource.sql, selection.filters, CALLERS[0])[:2],
-    ]
-
-
 @EACH
 def test_names_in_statements_come_from_declarations_only(resource: Resource) -> None:
-    """Ask for every name there is, in a spelling of the client's own: only declared columns are in the selection."""
-    selection = params.many(
+    """Ask for every name there is, in a spelling of the client's own: only declared columns are in the query."""
+    query, _ = params.parse_list(
         resource,
         query_string.parse(
             urlencode(
@@ -197,8 +198,9 @@ def test_names_in_statements_come_from_declarations_only(resource: Resource) -> 
                 }
             )
         ),
+        CALLERS[0],
         NOW,
     )
     known = {field.column for field in resource.schema.fields.values()}
-    assert {sort.column for sort in selection.sorts} <= known
-    assert set(render.get_renderer(resource, selection.fieldsets[resource.type]).columns) <= known
+    assert {sort.column for sort in query.sorts} <= known
+    assert set(query.columns) <= known

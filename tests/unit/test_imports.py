@@ -14,11 +14,11 @@ MEASURED = {"concurrency", "observability"}
 BELOW = {
     "errors": set(),
     "files": set(),
-    "query": set(),
+    "query": {"schemas"},
     "observability": set(),
     "concurrency": {"observability"},
     "settings": {"files"},
-    "schemas": {"query"},
+    "schemas": set(),
     "jsonapi": GROUND | {"schemas"},
     "tables": GROUND | {"jsonapi", "schemas"},
     "db": GROUND | MEASURED | {"schemas"},

@@ -36,7 +36,7 @@ class Crowd:
 
     async def _work(self, customer: str) -> None:
         try:
-            leave = await self.turns.acquire(customer)
+            slot = await self.turns.acquire(customer)
         except LimitExceededError as full:
             self.refused.append(full.reason)
             return
@@ -45,7 +45,7 @@ class Crowd:
             self.working.append((customer, enough))
             await enough.wait()
         finally:
-            leave()
+            slot.release()
 
 
 async def settled() -> None:

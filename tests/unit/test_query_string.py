@@ -42,7 +42,7 @@ def test_brackets_nest(text: str, parsed: Parameters) -> None:
 def test_what_cannot_be_read_is_a_bad_request(text: str) -> None:
     with pytest.raises(ApiError) as refused:
         query_string.parse(text)
-    assert refused.value.problems[0].code == "400"
+    assert refused.value.errors[0].code == "400"
 
 
 def test_links_sort_each_level_and_encode_like_a_form() -> None:

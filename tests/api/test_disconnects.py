@@ -51,13 +51,13 @@ async def test_who_goes_away_in_the_queue_is_worked_for_no_more(
     data.customer(7)
     api = await serve(data.dsn, OVERLOAD__CONCURRENCY="1")
     app = api.client.app
-    under_way, before = app[keys.IN_FLIGHT], looked_up()
+    under_way, before = app[keys.STATE].in_flight, looked_up()
     with data.locked():
         first = asyncio.create_task(api.get("incoming-cdrs", 7))
         await data.blocked(1)
         client = await connect(str(api.client.make_url("/")))
         await client.send(f"{LIST}/1", Authorization=api.tokens.issue(7))
-        await until(lambda: app[keys.LIMITER].waiting == 1)
+        await until(lambda: app[keys.STATE].limiter.waiting == 1)
         client.writer.close()
         await until(lambda: any(request.transport is None for request in under_way.values()))
     assert (await first).status == 200
