@@ -138,11 +138,8 @@ class Data:
             yield
 
     async def blocked(self, statements: int = 1) -> None:
-        """Waits until so many statements for somebody's calls wait for the lock; the service's own may wait as well."""
-        waiting = (
-            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-            " AND (query LIKE 'SELECT r.%' OR query LIKE 'DECLARE export%')"
-        )
+        """Waits until so many statements wait for the whole table; the directory's own wait for partitions."""
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'cdr.cdr'::regclass"
         await load.until(lambda: len(self.execute(waiting)) == statements)
 
     def call(self, id: int, *, hours_ago: float = 1, **values: Any) -> None:

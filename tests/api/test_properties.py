@@ -151,7 +151,7 @@ COMPARED = {
     name: rule
     for name, rule in RESOURCES["cdrs"].filters.items()
     # Addresses and NaN have an order of PostgreSQL's own; accounts are resolved elsewhere.
-    if not rule.accounts and not rule.empty_matches_nothing and not isinstance(rule.field, Inet | Uuid)
+    if not rule.by_account_uuid and not rule.empty_matches_nothing and not isinstance(rule.field, Inet | Uuid)
 }
 BASE = "SELECT {} FROM cdr.cdr WHERE customer_id = 10 AND is_last_cdr"
 
