@@ -118,6 +118,15 @@ def page_too_large(limit: int) -> BadRequestError:
     return BadRequestError(ErrorObject("Invalid page value", f"size exceeds maximum page size of {limit}.", "118"))
 
 
+def page_too_wide(limit: int) -> BadRequestError:
+    """A page whose records are too large together."""
+    detail = (
+        f"The page holds more than {limit >> 20} MiB. "
+        "Ask for fewer records with page[size], or for fewer fields with fields[...]."
+    )
+    return BadRequestError(ErrorObject("Page too large", detail, "400", _source("page[size]")))
+
+
 def cursor_page_too_large(limit: int) -> BadRequestError:
     """A cursor page's size above the limit, with the members that the profile asks for."""
     more = {**_source("page[size]"), **_type("max-size-exceeded"), "meta": {"page": {"maxSize": limit}}}

@@ -72,6 +72,8 @@ class OptionalInteger(types.Integer):
     """A whole number; empty text stands for none."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            value = int(value)  # From the environment, where the default is the empty text.
         return None if value == "" else super()._deserialize(value, *args, **kwargs)
 
 
@@ -85,6 +87,13 @@ def _text(*choices: str) -> Any:
 
 def _integer(least: int, most: int) -> Any:
     return _setting(types.Integer(strict=True, validate=validate.Range(least, most)))
+
+
+def _optional_integer(least: int, most: int) -> Any:
+    limits = validate.Range(least, most)
+    return _setting(
+        OptionalInteger(strict=True, allow_none=True, validate=lambda value: value is None or limits(value))
+    )
 
 
 def _seconds(least: float = 0.001) -> Any:
@@ -123,7 +132,7 @@ class Admin:
 @dataclass(frozen=True, slots=True)
 class Overload:
     concurrency: int = _integer(1, 10000)
-    customer_concurrency: int = _integer(1, 10000)
+    customer_concurrency: int | None = _optional_integer(1, 10000)
     queue: int = _integer(0, 100000)
     customer_queue: int = _integer(0, 100000)
     wait: float = _seconds()
@@ -260,7 +269,19 @@ def load(path: str | None, environment: Mapping[str, str]) -> Settings:
         loaded: Settings = _schema(Settings).load(values)
     except ValidationError as error:
         raise SettingsError(_lines(error.messages_dict)) from error
+    if problems := list(_contradictions(loaded)):
+        raise SettingsError(problems)
     return loaded
+
+
+def _contradictions(settings: Settings) -> Iterable[str]:
+    """One line for each setting that another one makes useless."""
+    share, connections = settings.overload.customer_concurrency, settings.databases.cdr.pool_size
+    if share is not None and connections >= 2 and share >= connections:
+        yield (
+            f"overload.customer_concurrency: must be below databases.cdr.pool_size = {connections}, "
+            "or one customer could use all connections"
+        )
 
 
 def require(settings: Settings, *keys: str) -> None:

@@ -22,6 +22,7 @@ from service.auth.tokens import DynamicClaims, TokenService
 from service.db import schema
 from service.demo.postgres import Server
 from service.files import SQL
+from service.observability import metrics
 from service.web.app import open_application
 from tests import load
 from tests.load import Connection
@@ -41,6 +42,16 @@ MEMORY = SHARED if SHARED.is_dir() and shutil.disk_usage(SHARED).free > 2**31 el
 Connect = Callable[[str], Awaitable[Connection]]
 
 _numbers = count(1)
+
+
+def cache_requests(cache: str) -> tuple[int, int]:
+    """Hits and misses of a cache so far, in all applications of this process."""
+    values = [
+        metrics.REGISTRY.get_sample_value("cdr_api_cache_requests_total", {"cache": cache, "outcome": outcome})
+        for outcome in ("hit", "miss")
+    ]
+    hits, misses = (int(value or 0) for value in values)
+    return hits, misses
 
 
 class Databases:
@@ -138,8 +149,9 @@ class Data:
             yield
 
     async def blocked(self, statements: int = 1) -> None:
-        """Waits until so many statements wait for the whole table; the directory's own wait for partitions."""
-        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'cdr.cdr'::regclass"
+        """Waits until so many statements wait for a whole table; the directory's own wait for partitions."""
+        tables = "'cdr.cdr'::regclass, 'billing.accounts'::regclass"
+        waiting = f"SELECT 1 FROM pg_locks WHERE NOT granted AND relation IN ({tables})"
         await load.until(lambda: len(self.execute(waiting)) == statements)
 
     def call(self, id: int, *, hours_ago: float = 1, **values: Any) -> None:

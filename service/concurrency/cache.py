@@ -1,7 +1,9 @@
-"""Look-ups kept for some seconds: a key in, what was found for it out, whoever asked first."""
+"""Results of look-ups, kept for some seconds and shared by all who ask for the same key meanwhile."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
+from contextvars import Context
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import Generic, TypeVar
@@ -12,47 +14,66 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class TTLCache(Generic[Key, Value]):
-    """Answers from at most `most` keys' look-ups, none begun more than `seconds` ago; 0 looks up for each request.
+@dataclass(slots=True)
+class _Entry(Generic[Value]):
+    """A look-up, until when its result is fresh, and how many wait for it."""
 
-    Who asks while a look-up is under way waits for that one. What fails is not kept. `cache` names it in metrics.
+    task: asyncio.Task[Value]
+    fresh_until: float
+    waiting: int = 0
+
+
+class TTLCache(Generic[Key, Value]):
+    """Keeps results for `seconds` from the start of their look-up, of at most `max_entries` keys; 0 keeps none.
+
+    Requests that come during a look-up wait for it; it is cancelled when the last of them is. Failures are not kept.
+    `name` labels the cache in metrics.
     """
 
-    def __init__(self, cache: str, seconds: float, most: int) -> None:
-        self.hits = self.misses = 0
-        self._cache = cache
+    def __init__(self, name: str, seconds: float, max_entries: int, clock: Callable[[], float] = monotonic) -> None:
+        self._name = name
         self._seconds = seconds
-        self._most = most
-        self._entries: dict[Key, tuple[float, asyncio.Task[Value]]] = {}  # The oldest first.
+        self._max_entries = max_entries
+        self.clock = clock
+        self._entries: dict[Key, _Entry[Value]] = {}  # The oldest first.
 
     async def get(self, key: Key, load: Callable[[], Coroutine[None, None, Value]]) -> Value:
-        """What is known of the key, or what the look-up finds; raises what it raises. Only the key is kept of it."""
-        until, task = self._entries.get(key, (0.0, None))
-        known = task is not None and until > monotonic()
-        self._count(known)
+        """The cached result, or what `load` returns or raises."""
+        entry = self._entries.get(key)
+        hit = entry is not None and entry.fresh_until > self.clock()
+        metrics.count_cache_request(self._name, hit=hit)
         if not self._seconds:
             return await load()
-        if task is None or not known:
-            task = self._start(key, load())
-        # One who no longer waits does not end it for the others.
-        return task.result() if task.done() else await asyncio.shield(task)
+        if entry is None or not hit:
+            entry = self._start(key, load())
+        return entry.task.result() if entry.task.done() else await self._wait(key, entry)
 
-    def _count(self, known: bool) -> None:
-        self.hits += known
-        self.misses += not known
-        metrics.count_cache_request(self._cache, hit=known)
+    async def _wait(self, key: Key, entry: _Entry[Value]) -> Value:
+        """One who no longer waits does not end the look-up for the others."""
+        entry.waiting += 1
+        try:
+            return await asyncio.shield(entry.task)
+        finally:
+            entry.waiting -= 1
+            if not entry.waiting and not entry.task.done():
+                self._forget(key, entry.task)
+                entry.task.cancel()
 
-    def _start(self, key: Key, load: Coroutine[None, None, Value]) -> asyncio.Task[Value]:
-        """Counted from its beginning, since what it reads may change while it is under way."""
-        task = asyncio.create_task(load)
+    def _start(self, key: Key, load: Coroutine[None, None, Value]) -> _Entry[Value]:
+        """In a context of its own, so that its statements are not charged to the request that happens to be first."""
+        task = asyncio.create_task(load, context=Context())
         self._entries.pop(key, None)
-        if len(self._entries) >= self._most:
+        if len(self._entries) >= self._max_entries:
             del self._entries[next(iter(self._entries))]
-        self._entries[key] = (monotonic() + self._seconds, task)
+        entry = self._entries[key] = _Entry(task, self.clock() + self._seconds)
         task.add_done_callback(partial(self._forget_failed, key))
-        return task
+        return entry
 
     def _forget_failed(self, key: Key, task: "asyncio.Task[Value]") -> None:
-        failed = task.cancelled() or task.exception()
-        if failed and self._entries.get(key, (0.0, None))[1] is task:
+        if task.cancelled() or task.exception():
+            self._forget(key, task)
+
+    def _forget(self, key: Key, task: "asyncio.Task[Value]") -> None:
+        entry = self._entries.get(key)
+        if entry is not None and entry.task is task:
             del self._entries[key]

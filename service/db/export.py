@@ -13,16 +13,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from service import errors
+from service.concurrency.limiter import FairLimiter, LimiterSettings, LimitExceededError, Slot
 from service.db import select
 from service.db.pool import Pool, Rows, Transaction
 from service.db.records import RecordReader
 from service.db.statement import Statement
+from service.db.width import rows_in, size_of
 from service.query import Caller, Everything, KeysetPosition, Query
 from service.schemas.resource import Resource
 
-FIRST_BATCH, BATCH = 50, 500  # Records; the first are on their way before many have been read.
+FIRST_BATCH, BATCH = 50, 250  # Records; the first are on their way before many have been read.
+BATCH_BYTES = 2**20  # Wide records come in smaller batches.
 PAUSE = 0.2  # Seconds without a further read after which the transaction is ended.
-MAX_SLOT_WAIT = 60.0  # Seconds that an export which has begun waits for a connection; others work as long as they may.
+MAX_SLOT_WAIT = 300.0  # Seconds that an export which has begun waits for its next turn.
 RENEWAL = 0.8  # Share of the time limit after which a new transaction begins, so that a statement has the rest.
 
 
@@ -42,6 +45,7 @@ class ExportReader:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pools = pools
+        self._limiters = {name: _limiter(pool.limits.size) for name, pool in pools.items()}
         self._records = records
         self._timing = _Timing(transaction_timeout, pause, clock)
 
@@ -54,9 +58,10 @@ class ExportReader:
         window = query.window
         if not isinstance(window, Everything):
             raise TypeError("An export has no pages.")
-        query, pool = await self._records.resolve(query), self._pools[query.resource.meta.database]
+        database = query.resource.meta.database
+        query, pool = await self._records.resolve(query), self._pools[database]
         total = await self._count(pool, query, window.max_rows) if counted else None
-        cursor = _Cursor(pool, query, window, self._timing)
+        cursor = _Cursor(pool, self._limiters[database], query, window, self._timing)
         accounts = _Accounts(self._records, query.resource, query.caller) if linked else None
         try:
             export = Export(cursor, accounts, total, window.max_rows)
@@ -99,13 +104,18 @@ class Export:
             if seen > self._max_rows:
                 raise TooManyRowsError
             yield rows
-            rows = await self._read(BATCH)
+            rows = await self._read(min(BATCH, rows_in(BATCH_BYTES, rows, size_of(rows))))
 
     async def _read(self, count: int) -> Rows:
         rows = await self._cursor.fetch(count)
         if self._accounts:
             await self._accounts.load({row[-1] for row in rows})
         return rows
+
+
+def _limiter(size: int) -> FairLimiter:
+    """Turns on a pool of so many connections, of which one customer never takes all if there are several."""
+    return FairLimiter(LimiterSettings(size, max(1, size // 2)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +130,10 @@ class _Timing:
 class _Cursor:
     """Reads on where it stopped, in as many transactions as that takes."""
 
-    def __init__(self, pool: Pool, query: Query, window: Everything, timing: _Timing) -> None:
+    def __init__(self, pool: Pool, limiter: FairLimiter, query: Query, window: Everything, timing: _Timing) -> None:
         self._pool = pool
+        self._limiter = limiter
+        self._slot: Slot | None = None
         self._query = query
         self._remaining = window.max_rows + 1
         self._position: KeysetPosition | None = None
@@ -168,11 +180,28 @@ class _Cursor:
     async def _renew(self) -> Transaction:
         """Begins a transaction with a cursor after the last row, in place of the one before."""
         await self._end()
-        self._transaction = transaction = await self._pool.begin(MAX_SLOT_WAIT if self._position else None)
+        await self._acquire_slot()
+        try:
+            self._transaction = transaction = await self._pool.begin()
+        except BaseException:
+            self._release_slot()
+            raise
         self._began = self._timing.clock()
         window = Everything(self._remaining - 1, self._position)
-        await self._execute(transaction, select.records(replace(self._query, window=window)))
+        await self._execute(transaction, select.declare(select.records(replace(self._query, window=window))))
         return transaction
+
+    async def _acquire_slot(self) -> None:
+        """A turn on the pool. Raises OverloadedError."""
+        wait = MAX_SLOT_WAIT if self._position else self._timing.timeout + self._pool.limits.acquire_timeout
+        try:
+            self._slot = await self._limiter.acquire(self._query.caller.customer_id, wait)
+        except LimitExceededError as error:
+            raise errors.busy("Too many exports are under way.") from error
+
+    def _release_slot(self) -> None:
+        if self._slot is not None:
+            self._slot.release()
 
     async def _execute(self, transaction: Transaction, statement: Statement) -> Rows:
         """Within what is left of the transaction's time."""
@@ -181,6 +210,7 @@ class _Cursor:
             return await transaction.fetch(replace(statement, timeout=min(left, self._pool.limits.statement_timeout)))
         except BaseException:
             transaction.abort()
+            self._release_slot()
             self._transaction = None
             raise
 
@@ -195,7 +225,10 @@ class _Cursor:
     async def _end(self) -> None:
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
-            await transaction.end()
+            try:
+                await transaction.end()
+            finally:
+                self._release_slot()
 
 
 class _Accounts:

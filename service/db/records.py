@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from service import errors
 from service.concurrency.cache import TTLCache
 from service.db import select
 from service.db.partitions import PartitionDirectory
 from service.db.pool import Pool, Rows
 from service.db.replicas import ReplicaRouter
 from service.db.statement import Statement
-from service.errors import QueryTimeoutError
-from service.query import Caller, CursorPage, Filter, KeysetPosition, Page, Query, Sort, TimeRange
+from service.db.width import rows_in, size_of
+from service.errors import DatabaseUnavailableError, QueryTimeoutError
+from service.query import Caller, CursorPage, Everything, Filter, KeysetPosition, Page, Query, Sort, TimeRange
 from service.schemas.resource import Resource
 
 Row = tuple[Any, ...]
@@ -22,6 +24,9 @@ Queryable = Pool | ReplicaRouter
 
 MAX_PARTITIONS_PLANNED = 8  # By a list with a filter on ids; with more, the partitions of the ids are searched first.
 MAX_IDS_SEARCHED = 100
+FIRST_PIECE = 100  # Records of a page that are read at once, before it is known how wide they are.
+PIECE_BYTES = 2**20  # Aimed at by each further piece.
+MAX_PAGE_BYTES = 2**23  # More than three times what 1,000 usual records have.
 MAX_TOTALS = 10_000  # Lists whose totals are cached.
 
 
@@ -59,7 +64,7 @@ class RecordReader:
     async def read(self, query: Query) -> Result:
         """The records of the query's page. Raises ApiError."""
         query = await self.resolve(query)
-        rows = await self._database(query.resource).fetch(select.records(query))
+        rows = await self._fetch(query)
         if isinstance(query.window, CursorPage):
             return await self._cursor_page(query, query.window, rows)
         if isinstance(query.window, Page):
@@ -83,6 +88,17 @@ class RecordReader:
         query = Query(resource, (number, *columns), caller, (condition,), (Sort(number),), page)
         rows = await self._database(resource).fetch(select.records(query))
         return {row[0]: row[1:] for row in rows}
+
+    async def _fetch(self, query: Query) -> Rows:
+        database, statement = self._database(query.resource), select.records(query)
+        if isinstance(query.window, Everything) or query.window.size <= FIRST_PIECE:
+            return await database.fetch(statement)
+        try:
+            return await _fetch_in_pieces(database, statement, query.window.size + 1)
+        except DatabaseUnavailableError:
+            if isinstance(database, Pool) or not database.replicas:
+                raise
+            return await _fetch_in_pieces(database.primary, statement, query.window.size + 1)
 
     async def _page(self, query: Query, page: Page, rows: Rows) -> Result:
         """The total is only counted if the page does not tell it."""
@@ -142,6 +158,26 @@ class RecordReader:
 
     def _database(self, resource: Resource) -> Queryable:
         return self._calls if resource.meta.database == "cdr" else self._routing
+
+
+async def _fetch_in_pieces(database: Queryable, statement: Statement, limit: int) -> Rows:
+    """All rows, as long as they are no more than MAX_PAGE_BYTES. Raises BadRequestError if they are."""
+    transaction, size, piece = await database.begin(), 0, FIRST_PIECE
+    rows: Rows = []
+    try:
+        await transaction.fetch(select.declare(statement))
+        while piece and len(rows) < limit:
+            found = await transaction.fetch(Statement.from_file("queries/next_records", count=piece))
+            rows += found
+            size += size_of(found)
+            if size > MAX_PAGE_BYTES:
+                raise errors.page_too_wide(MAX_PAGE_BYTES)
+            piece = rows_in(PIECE_BYTES, rows, size) if len(found) == piece else 0
+    except BaseException:
+        transaction.abort()
+        raise
+    await transaction.end()
+    return rows
 
 
 def _is_id_filter(condition: Filter) -> bool:

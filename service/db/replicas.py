@@ -7,7 +7,7 @@ from math import nan
 
 import structlog
 
-from service.db.pool import Pool, Rows
+from service.db.pool import Pool, Rows, Transaction
 from service.db.statement import Statement
 from service.errors import ApiError, DatabaseUnavailableError
 from service.observability import metrics
@@ -51,6 +51,11 @@ class ReplicaRouter:
         if replica is None:
             return self.primary.fetch(statement)
         return self._from(replica, statement)
+
+    async def begin(self, wait: float | None = None) -> Transaction:
+        """A read-only transaction on a healthy replica, or else on the primary. Raises ApiError as Pool.begin does."""
+        replica = self._pick()
+        return await (replica.pool if replica else self.primary).begin(wait)
 
     async def watch(self) -> None:
         """Asks all replicas how far they are behind, again and again."""

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from service.db import keyset
 from service.db.statement import Statement, read_sql
-from service.query import Caller, CursorPage, Filter, KeysetPosition, Page, Query, Sort, TimeRange
+from service.query import Caller, CursorPage, Everything, Filter, KeysetPosition, Page, Query, Sort, TimeRange, Window
 
 Parameters = dict[str, Any]
 
@@ -37,6 +38,7 @@ EMPTY = {
     "not_eq": "{column} IS NOT NULL",
     "not_in": "{column} IS NOT NULL",
 }
+NAMES: dict[type[Window], str] = {Page: "list", CursorPage: "cursor_page", Everything: "export"}
 WILDCARD = re.compile(r"[\\%_]")
 
 
@@ -52,14 +54,18 @@ def records(query: Query) -> Statement:
     parameters["limit"] = 1 + (window.size if isinstance(window, Page | CursorPage) else window.max_rows)
     parameters["offset"] = window.offset if isinstance(window, Page) else 0
     positions = () if isinstance(window, Page) else (f"{sort.column}::text" for sort in query.sorts)
-    shape, name = _shape(window)
-    text = read_sql(f"shapes/{shape}").format(
+    text = read_sql("shapes/list").format(
         columns=_columns([*query.columns, *positions]),
         resource=_all(query.resource.sql),
         conditions=" AND ".join(conditions) or "TRUE",
         order=_order(keyset.reverse_order(query.sorts) if backwards else query.sorts),
     )
-    return Statement(text, parameters, name)
+    return Statement(text, parameters, NAMES[type(window)])
+
+
+def declare(statement: Statement) -> Statement:
+    """A cursor over the rows of a statement, which are then fetched by `queries/next_records`."""
+    return replace(statement, text=f"DECLARE records NO SCROLL CURSOR FOR\n{statement.text}")
 
 
 def count(query: Query, timeout: float | None = None) -> Statement:
@@ -97,13 +103,6 @@ def _by_id_in_partition(resource: str, columns: tuple[str, ...], partition: str,
 def _by_id(resource: str, columns: tuple[str, ...], calls: str, where: str) -> str:
     narrowed = read_sql("shapes/by_id").format(where=where)
     return f"SELECT {_columns(columns)} FROM ({_resource(resource, calls, narrowed)}) AS r LIMIT 1"
-
-
-def _shape(window: object) -> tuple[str, str]:
-    """The shape's file, and the statement's name in logs and metrics."""
-    if isinstance(window, Page):
-        return "list", "list"
-    return ("list", "cursor_page") if isinstance(window, CursorPage) else ("export", "export")
 
 
 def _columns(columns: Iterable[str]) -> str:

@@ -4,18 +4,18 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict
 from functools import partial
 
 from aiohttp import web
 
 from service import services
+from service.concurrency.limiter import FairLimiter, LimiterSettings
 from service.db.pool import PING
+from service.db.search import MAX_WAITING_IDS
 from service.services import Services
 from service.settings import Settings
 from service.web import admin, disconnects, docs, handlers, responses
 from service.web.keys import STATE, State
-from service.web.limiter import FairLimiter, LimiterSettings
 from service.web.middlewares import MIDDLEWARES
 from service.web.token_bucket import TokenBucketLimiter
 
@@ -50,9 +50,18 @@ def _state(opened: Services) -> State:
     return State(
         services=opened,
         static_files=docs.static_files(opened.resources, settings),
-        limiter=FairLimiter(LimiterSettings(**asdict(settings.overload))),
+        limiter=FairLimiter(_limits(settings)),
+        searches=FairLimiter(LimiterSettings(MAX_WAITING_IDS, MAX_WAITING_IDS // 2, wait=settings.overload.wait)),
         rate_limiter=TokenBucketLimiter(limit.requests, limit.period) if limit.requests else None,
     )
+
+
+def _limits(settings: Settings) -> LimiterSettings:
+    """No more work at once than there are connections, so that requests wait where they wait fairly."""
+    overload, connections = settings.overload, settings.databases.cdr.pool_size
+    share = overload.customer_concurrency or max(1, connections // 2)
+    concurrency = min(overload.concurrency, connections)
+    return LimiterSettings(concurrency, share, overload.queue, overload.customer_queue, overload.wait)
 
 
 async def _background(app: web.Application) -> AsyncIterator[None]:

@@ -16,7 +16,7 @@ from service.jsonapi.render import Renderer
 from service.tables import export_request, formats
 from service.tables.formats import Format
 from service.web import encodings, parameters
-from service.web.keys import CALLER, ROUTE, STATE
+from service.web.keys import CALLER, ROUTE, SLOT, STATE
 from service.web.responses import NO_CACHE
 
 FORESEEN = (ApiError, TooManyRowsError, ConnectionError, TimeoutError, asyncio.CancelledError)
@@ -37,6 +37,7 @@ async def stream(request: web.Request, table: Format) -> web.StreamResponse:
         pieces = _pieces(export, renderer, table, formats.headings(resource, wanted.view))
         first = await anext(pieces, b"")
         response = _response(f"{wanted.name}.{table.suffix}", table, export.total)
+        request[SLOT].release()  # From here on it takes as long as its client likes.
         await _send(request, response, first, pieces, limits.client_timeout)
         return response
 

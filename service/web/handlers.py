@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from service import errors
+from service.concurrency.limiter import LimitExceededError
 from service.db.records import Row
 from service.jsonapi import accept, cursor_pages, document, params, render
 from service.jsonapi.cursor_pages import CursorPaging
 from service.jsonapi.cursors import CursorSigner
 from service.jsonapi.render import Renderer
 from service.jsonapi.view import View
+from service.observability import metrics
 from service.query import CursorPage, Page, Query
 from service.schemas.base import PREFIX
 from service.web import exports, origin, parameters, recording_delivery, responses, routes
@@ -77,6 +79,7 @@ async def recording(request: web.Request) -> web.StreamResponse:
     _, local_tag, exists = await _find(request, ("id", "local_tag", "rec"))
     if not exists:
         return recording_delivery.missing(request)
+    request[SLOT].release()
     return await recording_delivery.answer(request, local_tag)
 
 
@@ -107,12 +110,21 @@ async def _find(request: web.Request, columns: tuple[str, ...]) -> Row:
     query = Query(route.resource, columns, request[CALLER])
     row = await lookup.nearby(query, identifier)
     if row is None:
-        if SLOT in request:
-            request[SLOT].release()  # A search may take long, and waits its own turn.
-        row = await lookup.everywhere(query, identifier)
+        request[SLOT].release()  # A search is shared by all who wait for one, and may take long.
+        row = await _search(request, query, identifier)
     if row is None:
         raise errors.record_not_found(identifier)
     return row
+
+
+async def _search(request: web.Request, query: Query, identifier: str) -> Row | None:
+    state = request.app[STATE]
+    try:
+        async with state.searches.slot(query.caller.customer_id):
+            return await state.services.lookup.everywhere(query, identifier)
+    except LimitExceededError as error:
+        metrics.REQUESTS_REFUSED.labels(error.reason).inc()
+        raise errors.busy("Too many requests look for unknown records.") from error
 
 
 def _account_column(request: web.Request) -> tuple[str, ...]:

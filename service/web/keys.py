@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from service.concurrency.limiter import FairLimiter, Slot
 from service.jsonapi.query_string import Parameters
 from service.query import Caller
 from service.services import Services
 from service.settings import Settings
 from service.tables.formats import Format
-from service.web.limiter import FairLimiter, Slot
 from service.web.routes import Route
 from service.web.static import StaticFiles
 from service.web.token_bucket import RateLimit, TokenBucketLimiter
@@ -25,7 +25,8 @@ class State:
 
     services: Services
     static_files: StaticFiles
-    limiter: FairLimiter
+    limiter: FairLimiter  # Of work.
+    searches: FairLimiter  # Of waiting for a search of all partitions.
     rate_limiter: TokenBucketLimiter | None  # None if requests are not limited by rate.
     report_error: Callable[[BaseException], None] = lambda error: None
     in_flight: InFlight = field(default_factory=dict)

@@ -1,2 +1,2 @@
--- The next batch of an export.
-FETCH FORWARD %(count)s FROM export
+-- The next records of a cursor.
+FETCH FORWARD %(count)s FROM records

@@ -11,7 +11,7 @@ from jose import jwt
 from service.auth.tokens import DynamicClaims, TokenService
 from service.errors import unavailable
 from service.web import keys
-from tests.conftest import SECRET, Answer, Api, Data, Serve
+from tests.conftest import SECRET, Answer, Api, Data, Serve, cache_requests
 
 OTHER = "another secret, of more than 32 bytes as well"
 COOKIE = "_yeti_customer_v1_session"
@@ -142,8 +142,9 @@ async def test_the_last_word_of_the_header_is_the_token(api: Api, form: str) -> 
 async def test_a_token_ends_at_its_second(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     token, now = signed({**VALID, "exp": 4000000000}), 4000000000.0
     monkeypatch.setattr("service.auth.tokens.time.time", lambda: now - 0.001)
+    hits, _ = cache_requests("token")
     assert [(await with_header(api, token)).status for _ in range(2)] == [200, 200]
-    assert api.client.app[keys.STATE].services.tokens.hits == 1  # type: ignore[union-attr] # started long ago
+    assert cache_requests("token")[0] == hits + 1
     monkeypatch.setattr("service.auth.tokens.time.time", lambda: now)
     assert (await with_header(api, token)).status == 401
 
@@ -198,29 +199,30 @@ async def test_without_a_memory_a_revocation_acts_at_once(
 async def test_a_revocation_acts_when_the_memory_ends(
     api: Api,
     data: Data,
-    monkeypatch: pytest.MonkeyPatch,
     caller: int | DynamicClaims,
     statement: str,
     path: str,
     status: int,
 ) -> None:
-    monkeypatch.setattr("service.concurrency.cache.monotonic", lambda: 1000.0)
+    access = api.client.app[keys.STATE].services.access  # type: ignore[union-attr] # started long ago
+    now = 1000.0
+    access.rows.clock = access.profiles.clock = lambda: now
     assert (await api.get(path, caller)).status == 200
     data.execute(statement)
-    monkeypatch.setattr("service.concurrency.cache.monotonic", lambda: 1000.0 + 4.999)
+    now += 4.999
     assert (await api.get(path, caller)).status == 200
-    monkeypatch.setattr("service.concurrency.cache.monotonic", lambda: 1000.0 + 5)
+    now = 1005.0
     assert (await api.get(path, caller)).status == status
 
 
 async def test_callers_and_tokens_are_remembered_each_for_itself(api: Api, data: Data) -> None:
     data.customer(8)
+    before = cache_requests("caller")
     callers = [7, 8, DynamicClaims(7), DynamicClaims(8), DynamicClaims(7, account_ids=(5,))]
     for _ in range(2):
         assert [(await api.get("incoming-cdrs/1", caller)).status for caller in callers] == [200, 404, 200, 404, 404]
-    access = api.client.app[keys.STATE].services.access  # type: ignore[union-attr] # started long ago
-    assert (access.rows.hits, access.rows.misses) == (2, 2)
-    assert (access.profiles.hits, access.profiles.misses) == (4, 2)
+    hits, misses = cache_requests("caller")
+    assert (hits - before[0], misses - before[1]) == (6, 4)
 
 
 async def test_a_database_that_fails_is_not_remembered(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

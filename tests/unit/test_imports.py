@@ -56,7 +56,7 @@ LIBRARIES = {
     "marshmallow": {"jsonapi", "schemas", "settings"},
     "marshmallow_jsonapi": {"schemas"},
     "opentelemetry": {"telemetry"},
-    "orjson": {"jsonapi", "observability", "tables", "web"},
+    "orjson": {"db", "jsonapi", "observability", "tables", "web"},
     "prometheus_client": {"observability"},
     "psycopg2": {"db"},
     "pyarrow": {"tables"},

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from service.web.limiter import FairLimiter, LimiterSettings, LimitExceededError
+from service.concurrency.limiter import FairLimiter, LimiterSettings, LimitExceededError
 
 LONG = 3600
 
@@ -127,3 +127,38 @@ async def test_who_goes_away_leaves_the_place_to_the_next(moment: str) -> None:
         await people.finish("a")
     await settled()
     assert (people.names, people.turns.waiting) == ("c", 0)
+
+
+async def test_slots_stay_free_for_customers_that_come_later() -> None:
+    people = await crowd(10, 5)
+    await people.come(*"aaaaaaaa")
+    assert people.names == "aaaaa"
+    await people.come(*"bbbbbbbb")
+    assert people.names == "aaaaabbb"
+    await people.come(*"cc")
+    assert people.names == "aaaaabbbcc"
+
+
+async def test_a_share_grows_again_when_others_are_done() -> None:
+    people = await crowd(10, 5)
+    await people.come(*"bbaaaaaaaa")
+    assert people.names == "bbaaa"
+    await people.finish("b")
+    await people.finish("b")
+    assert people.names == "aaaaa"
+
+
+async def test_a_full_queue_refuses_the_newest_of_the_customer_that_fills_it() -> None:
+    people = await crowd(1, 1, queue=4)
+    await people.come(*"aaaaa")
+    await people.come("b")
+    assert (people.refused, people.turns.waiting) == (["queue"], 4)
+    await people.finish("a")
+    assert people.names == "b"
+
+
+async def test_a_full_queue_refuses_one_whose_own_queue_is_the_longest() -> None:
+    people = await crowd(1, 1, queue=4)
+    await people.come(*"xaabb")
+    await people.come("a")
+    assert people.refused == ["queue"]

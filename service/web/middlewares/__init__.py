@@ -11,4 +11,4 @@ from service.web.middlewares.request_id import request_id
 from service.web.middlewares.route import route
 from service.web.middlewares.static import pages
 
-MIDDLEWARES = (request_id, observe, errors, pages, route, authenticate, rate_limit, negotiate, overload, conditional)
+MIDDLEWARES = (request_id, observe, errors, pages, route, authenticate, rate_limit, overload, negotiate, conditional)
