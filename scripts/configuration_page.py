@@ -18,7 +18,10 @@ Settings come from three places. The later one wins, key by key:
 
 1. the defaults below, which are the file [config/default.toml](../config/default.toml);
 2. a TOML file, named by `--config FILE` or by the environment variable `CDR_API_CONFIG`;
-3. the environment variables below. Lists are written as JSON, for example `CDR_API_AUTH__SECRETS='["..."]'`.
+3. the environment variables below.
+
+Defaults are shown as in TOML. In the environment, text has no quotes, `""` is an empty variable, and lists are written as JSON, for
+example `CDR_API_AUTH__SECRETS='["..."]'`.
 
 An unknown key or a value that is not valid stops every command with exit code 2 and one line per problem.
 `cdr-api config` prints the settings in effect, with secrets and DSNs masked.
