@@ -20,8 +20,8 @@ Settings come from three places. The later one wins, key by key:
 2. a TOML file, named by `--config FILE` or by the environment variable `CDR_API_CONFIG`;
 3. the environment variables below.
 
-Defaults are shown as in TOML. In the environment, text has no quotes, `""` is an empty variable, and lists are written as JSON, for
-example `CDR_API_AUTH__SECRETS='["..."]'`.
+Defaults are shown as in TOML. In the environment, text has no quotes, `""` is an empty variable, and lists are written
+as JSON, for example `CDR_API_AUTH__SECRETS='["..."]'`.
 
 An unknown key or a value that is not valid stops every command with exit code 2 and one line per problem.
 `cdr-api config` prints the settings in effect, with secrets and DSNs masked.
