@@ -1,22 +1,33 @@
 # The service alone; the databases are elsewhere. docker-compose.yml shows it with one.
-FROM python:3.13-slim AS build
+# Packages are installed from requirements.lock; --build-arg BASE=python@sha256:... fixes the base image too.
+ARG BASE=python:3.13-slim
+
+FROM ${BASE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /source
-COPY setup.cfg pyproject.toml README.md ./
+COPY setup.cfg pyproject.toml requirements.lock README.md LICENSE ./
 COPY config/default.toml config/default.toml
 COPY config/docs config/docs
 COPY sql sql
 COPY service service
 # The virtual environment has no pip of its own: the image's pip installs into it.
-RUN python -m venv --without-pip /opt/cdr-api && pip --python /opt/cdr-api/bin/python install '.[docs,s3]'
+RUN python -m venv --without-pip /opt/cdr-api \
+ && pip --python /opt/cdr-api/bin/python install --require-hashes --requirement requirements.lock \
+ && pip --python /opt/cdr-api/bin/python install --no-deps --no-build-isolation . \
+ && pip --python /opt/cdr-api/bin/python uninstall --yes setuptools
 
-FROM python:3.13-slim
+FROM ${BASE}
+LABEL org.opencontainers.image.title="cdr-api" \
+      org.opencontainers.image.description="The CDR part of the Yeti \"customer v1\" JSON:API" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.vendor="the cdr-api authors"
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin cdr-api && pip uninstall --yes pip
 COPY --from=build /opt/cdr-api /opt/cdr-api
 ENV PATH=/opt/cdr-api/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
     CDR_API_LISTEN__HOST=0.0.0.0 CDR_API_LISTEN__PORT=8080 CDR_API_LOG__FORMAT=json
 USER cdr-api
 EXPOSE 8080
-# Whatever HTTP status is answered, the process is alive; an unrouted path asks neither for a token nor for a database.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["python", "-c", "import http.client, os; probe = http.client.HTTPConnection('127.0.0.1', int(os.environ['CDR_API_LISTEN__PORT']), timeout=4); probe.request('GET', '/'); probe.getresponse()"]
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=10s --start-period=10s CMD ["cdr-api", "healthcheck"]
 CMD ["cdr-api", "serve"]

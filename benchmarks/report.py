@@ -1,4 +1,4 @@
-"""Measured values in, the table of targets out: as Markdown, and as a picture for the README."""
+"""Measured values in, the table of targets out: as Markdown, and as a picture for docs/performance.md."""
 
 import statistics
 from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from service import settings, telemetry
 from service.auth.tokens import DynamicClaims, Subject, TokenService
-from service.commands import export
+from service.commands import export, healthcheck
 from service.db import pool, schema
 from service.demo import demo
 from service.files import SQL
@@ -35,7 +35,13 @@ def main(words: Sequence[str] | None = None) -> int:
         command(loaded, arguments)
     except SettingsError as error:
         return _complain(error.problems, 2)
-    except (schema.SchemaError, server.ListenError, demo.Unavailable, export.ExportError) as error:
+    except (
+        schema.SchemaError,
+        server.ListenError,
+        demo.Unavailable,
+        export.ExportError,
+        healthcheck.UnhealthyError,
+    ) as error:
         return _complain([str(error)], 1)
     except KeyboardInterrupt:
         return 130
@@ -66,6 +72,10 @@ def _demo(loaded: Settings, arguments: argparse.Namespace) -> None:
 
 def _config(loaded: Settings, _: argparse.Namespace) -> None:
     print(json.dumps(settings.shown(loaded), indent=2))
+
+
+def _healthcheck(loaded: Settings, _: argparse.Namespace) -> None:
+    print(healthcheck.check(loaded.listen))
 
 
 def _token(loaded: Settings, arguments: argparse.Namespace) -> None:
@@ -136,6 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     trial.set_defaults(command=_demo)
 
     add(commands, "config", "Print the effective settings, secrets masked.").set_defaults(command=_config)
+
+    health = add(commands, "healthcheck", "Ask the address that the settings name whether the service answers.")
+    health.set_defaults(command=_healthcheck)
 
     token = add(commands, "token", "Print a token.")
     _add_subject(token)

@@ -1,10 +1,13 @@
-"""Where the files that belong to the program lie: beside the source, or where an installation has put them."""
+"""Where the files that belong to the program are.
 
-import sys
+In a checkout `service/data` links to the folders `sql` and `config`; a wheel holds copies of what they link to, so the
+files are found wherever the package is.
+"""
+
+from importlib.resources import files
 from pathlib import Path
 
-_SOURCE = Path(__file__).resolve().parent.parent
-ROOT = _SOURCE if (_SOURCE / "sql").is_dir() else Path(sys.prefix) / "share" / "cdr-api"
-SQL = ROOT / "sql"
-DEFAULT_SETTINGS = ROOT / "config" / "default.toml"
-DOCS = ROOT / "config" / "docs"
+DATA = Path(str(files("service"))) / "data"
+SQL = DATA / "sql"
+DEFAULT_SETTINGS = DATA / "config" / "default.toml"
+DOCS = DATA / "config" / "docs"

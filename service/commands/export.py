@@ -113,7 +113,7 @@ def _writer(format_: str, file: BinaryIO, resource: Resource, headings: Sequence
     try:
         from service.tables import parquet  # Its library is large, and an extra.
     except ImportError as error:
-        raise ExportError("Parquet needs another package: pip install 'cdr-api[parquet]'.") from error
+        raise ExportError("Parquet needs another package: pip install '.[parquet]'.") from error
     return parquet.ParquetWriter(file, resource, headings)
 
 

@@ -15,7 +15,7 @@ def problems(telemetry: Telemetry) -> Iterator[str]:
     """A line for each setting whose library is not installed."""
     for name, (library, extra) in EXTRAS.items():
         if getattr(telemetry, name) and find_spec(library) is None:
-            yield f"telemetry.{name}: needs the extra {extra}, pip install 'cdr-api[{extra}]'"
+            yield f"telemetry.{name}: needs the extra {extra}, pip install '.[{extra}]'"
 
 
 def install(app: web.Application, telemetry: Telemetry) -> None:

@@ -1,4 +1,4 @@
-"""Who is let in, by which tokens, and how sessions by cookie go on (contract 4 and 17, 1 to 28)."""
+"""Who is let in, by which tokens, and how sessions by cookie go on (contract 4)."""
 
 import json
 import re

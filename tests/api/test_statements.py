@@ -1,4 +1,4 @@
-"""What a request costs: the statements that it runs (performance.md, fact 6)."""
+"""What a request costs: the statements that it runs."""
 
 import re
 from collections.abc import Iterator

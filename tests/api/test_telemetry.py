@@ -100,8 +100,8 @@ def test_nothing_is_told_by_default_and_a_missing_library_is_named(monkeypatch: 
     assert list(telemetry.problems(loaded.telemetry)) == []
     monkeypatch.setattr(telemetry, "find_spec", lambda name: None)
     assert list(telemetry.problems(loaded.telemetry)) == [
-        "telemetry.otlp_endpoint: needs the extra otel, pip install 'cdr-api[otel]'",
-        "telemetry.sentry_dsn: needs the extra sentry, pip install 'cdr-api[sentry]'",
+        "telemetry.otlp_endpoint: needs the extra otel, pip install '.[otel]'",
+        "telemetry.sentry_dsn: needs the extra sentry, pip install '.[sentry]'",
     ]
     assert settings.shown(loaded)["telemetry"]["sentry_dsn"] == settings.MASKED
 

@@ -94,8 +94,8 @@ def test_metrics_dashboards_and_rules_lie_where_they_are_looked_for() -> None:
 
 
 def words(instruction: str) -> list[str]:
-    """The JSON or shell words after the only or last such instruction of the Dockerfile."""
-    found: list[str] = re.findall(rf"^{instruction} (.+)$", DOCKERFILE, re.MULTILINE)
+    """What follows each such instruction of the Dockerfile, with continued lines joined."""
+    found: list[str] = re.findall(rf"^{instruction} (.+)$", DOCKERFILE.replace("\\\n", " "), re.MULTILINE)
     return found
 
 
@@ -103,38 +103,37 @@ def words(instruction: str) -> list[str]:
 def test_the_images_steps_make_a_program_that_runs_and_is_found_healthy(data: Data, tmp_path: Path) -> None:
     source, installed = tmp_path / "source", tmp_path / "cdr-api"
     _copy(source)
-    install = (
-        words("RUN")[0].replace("/opt/cdr-api", str(installed)).replace("python -m venv", f"{sys.executable} -m venv")
-    )
+    install = words("RUN")[0].replace("/opt/cdr-api", str(installed))
+    install = install.replace("python -m venv", f"{sys.executable} -m venv")
     pip = f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
     subprocess.run(["sh", "-ec", pip + install], cwd=source, check=True, timeout=600)
     shutil.rmtree(source)  # As the final image has only what was installed.
-    program = str(installed / "bin" / "cdr-api")
-    port = str(free_port())
+    bin_ = installed / "bin"
     known = environment(
         DATABASES__CDR__DSN=data.dsn,
         DATABASES__ROUTING__DSN=data.dsn,
         AUTH__SECRETS=f'["{"x" * 32}"]',
-        LISTEN__PORT=port,
+        LISTEN__PORT=str(free_port()),
         LOG__FORMAT="json",
     )
-    assert (
-        subprocess.run([program, "config"], env=known, cwd=tmp_path, capture_output=True, check=False).returncode == 0
-    )
-    serving = subprocess.Popen([program, "serve"], env=known, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert subprocess.run([bin_ / "cdr-api", "config"], env=known, cwd=tmp_path, capture_output=True).returncode == 0
+    program, *check = YAML(typ="safe").load(words("HEALTHCHECK")[0].partition("CMD ")[2])
+    serving = subprocess.Popen([bin_ / "cdr-api", "serve"], env=known, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert serving.stderr is not None
     with serving.stderr as lines:
         while "listening" not in next(lines):
             pass
-        _, probe, code = YAML(typ="safe").load(re.search(r"HEALTHCHECK.*CMD (\[.*\])", DOCKERFILE)[1])  # type: ignore[index]
-        assert subprocess.run([installed / "bin" / "python", probe, code], env=known, check=False).returncode == 0
-        serving.terminate()
+        assert subprocess.run([bin_ / program, *check], env=known).returncode == 0
+        serving.send_signal(signal.Signals[words("STOPSIGNAL")[0]])
         lines.read()
     assert serving.wait(timeout=30) == 0
-    assert (
-        subprocess.run([installed / "bin" / "python", probe, code], env=known, stderr=subprocess.DEVNULL).returncode
-        != 0
-    )
+    assert subprocess.run([bin_ / program, *check], env=known, stderr=subprocess.DEVNULL).returncode == 1
+
+
+def test_the_image_installs_the_versions_that_the_lock_names() -> None:
+    (install,) = (step for step in words("RUN") if "venv" in step)
+    assert "--require-hashes --requirement requirements.lock" in install
+    assert "--no-deps --no-build-isolation ." in install
 
 
 def _copy(target: Path) -> None:
@@ -145,6 +144,6 @@ def _copy(target: Path) -> None:
             destination.parent.mkdir(parents=True, exist_ok=True)
             ignored: Any = shutil.ignore_patterns("__pycache__")
             if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, destination, ignore=ignored)
+                shutil.copytree(ROOT / name, destination, symlinks=True, ignore=ignored)
             else:
                 shutil.copy(ROOT / name, destination)

@@ -1,4 +1,4 @@
-"""What PostgreSQL does for a list: which days it touches and by which index (performance.md, facts 1, 2 and 6)."""
+"""What PostgreSQL does for a list: which days it touches and by which index."""
 
 import json
 import re

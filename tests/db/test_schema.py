@@ -1,5 +1,6 @@
 """The schema, the partitions and the demo data, applied to a real PostgreSQL."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
@@ -30,6 +31,47 @@ BROKEN = [
     "vendor_id IS NULL AND (vendor_acc_id IS NOT NULL OR legb_disconnect_code IS NOT NULL OR success)",
     "audio_recorded AND (NOT success OR local_tag IS NULL)",
 ]
+# Columns that no query of the service reads; Yeti's writer inserts whole rows of the table's type, these included.
+WRITTEN = {
+    "auth_orig_lat": "real",
+    "auth_orig_lon": "real",
+    "cdo": "smallint",
+    "customer_auth_external_type": "character varying",
+    "customer_currency_id": "smallint",
+    "customer_currency_rate": "double precision",
+    "destination_attempt_fee": "numeric",
+    "dialpeer_attempt_fee": "numeric",
+    "dst_network_type_id": "smallint",
+    "failed_resource_id": "bigint",
+    "failed_resource_type_id": "smallint",
+    "internal_disconnect_code_id": "smallint",
+    "lega_identity": "jsonb",
+    "lega_q850_cause": "smallint",
+    "lega_q850_params": "character varying",
+    "lega_q850_text": "character varying",
+    "lega_ss_status_id": "smallint",
+    "legb_outbound_proxy": "character varying",
+    "legb_q850_cause": "smallint",
+    "legb_q850_params": "character varying",
+    "legb_q850_text": "character varying",
+    "legb_ruri": "character varying",
+    "legb_ss_status_id": "smallint",
+    "metadata": "jsonb",
+    "p_charge_info_in": "character varying",
+    "package_counter_id": "bigint",
+    "src_network_type_id": "smallint",
+    "vendor_currency_id": "smallint",
+    "vendor_currency_rate": "double precision",
+}
+WRITABLE: dict[str, Any] = {
+    "bigint": 2**40,
+    "smallint": 7,
+    "numeric": 0.25,
+    "real": 50.5,
+    "double precision": 1.5,
+    "character varying": "text",
+    "jsonb": {"key": ["value"]},
+}
 
 
 def rows(dsn: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
@@ -163,6 +205,22 @@ def test_calls_have_exactly_the_indexes_of_the_contract(both: str) -> None:
 def test_only_id_and_time_start_of_a_call_are_required(both: str) -> None:
     columns = "SELECT column_name FROM information_schema.columns WHERE table_schema = 'cdr' AND is_nullable = 'NO'"
     assert sorted(rows(both, columns)) == [("id",), ("time_start",)]
+
+
+def test_a_call_has_the_columns_that_yetis_writer_fills(both: str) -> None:
+    columns = dict(
+        rows(both, "SELECT attname, atttypid::regtype::text FROM pg_attribute WHERE attrelid = 'cdr.cdr'::regclass")
+    )
+    assert {name: columns.get(name) for name in WRITTEN} == WRITTEN
+    assert value(both, "SELECT count(*) FROM information_schema.columns WHERE table_name = 'cdr'") == 153
+
+
+def test_a_whole_row_of_the_tables_type_is_stored(march: str) -> None:
+    written = {name: WRITABLE[type_] for name, type_ in WRITTEN.items()}
+    row = json.dumps({"id": 1, "time_start": "2026-03-05T12:00:00Z", **written})
+    rows(march, "INSERT INTO cdr.cdr SELECT (jsonb_populate_record(NULL::cdr.cdr, %s)).*", row)
+    stored = value(march, "SELECT to_jsonb(cdr) FROM cdr.cdr WHERE id = 1")
+    assert {name: stored[name] for name in written} == written
 
 
 def test_ids_of_calls_come_from_the_sequence(march: str) -> None:

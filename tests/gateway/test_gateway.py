@@ -195,8 +195,12 @@ async def test_pages_of_other_origins_are_told_what_they_may_do_without_a_token(
     assert (answer.status, answer.body) == (204, b"")
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
-    assert "Authorization" in answer.headers["access-control-allow-headers"]
+    assert answer.headers["access-control-allow-credentials"] == "true"
+    allowed = answer.headers["access-control-allow-headers"]
+    assert allowed.startswith("Origin, X-Requested-With, Content-Type, Accept, api_key, Authorization, ")
     read = await gateway.get("cdrs", 7)
+    assert read.headers["access-control-allow-origin"] == "*"
+    assert read.headers["access-control-allow-credentials"] == "true"
     assert "ETag" in read.headers["access-control-expose-headers"]
     assert "access-control-allow-methods" not in read.headers
 

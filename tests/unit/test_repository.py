@@ -1,20 +1,19 @@
-"""What surrounds the code: containers, packaging and documents that say what there is."""
+"""What surrounds the code: containers, packaging, and the workflow that checks it."""
 
 import re
 import subprocess
 import sys
-import tomllib
-from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
-from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from ruamel.yaml import YAML
+
+from scripts import lowest_versions
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-DATA = (ROOT / "config" / "default.toml", *(ROOT / "config" / "docs").iterdir())
-PARTS = sorted([*(ROOT / "sql").rglob("*.sql"), *DATA])
 
 
 def setup(section: str) -> dict[str, str]:
@@ -36,21 +35,14 @@ def repository_files() -> list[Path]:
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 
-def settings(values: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from settings(value, (*path, key))
-        else:
-            yield (*path, key)
-
-
-SETTINGS = sorted(settings(tomllib.loads(text("config/default.toml"))))
 REQUIREMENTS = [
     line
     for value in (setup("options")["install_requires"], *setup("options.extras_require").values())
     for line in value.split("\n")
     if line and not line.startswith("cdr-api[")
 ]
+TARGETS = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
+WORKFLOW = ".github/workflows/test.yml"
 DEPENDENCIES = sorted({re.split(r"[ \[<>=!~;]", requirement)[0] for requirement in REQUIREMENTS})
 
 
@@ -74,42 +66,69 @@ def test_whatever_the_image_copies_exists_and_is_not_ignored() -> None:
     assert set(names) == set(re.findall(r"^!(.+)$", text(".dockerignore"), re.MULTILINE))
 
 
-@pytest.mark.parametrize("part", PARTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_data_file_is_installed_under_its_own_folder(part: Path) -> None:
-    folder = part.parent.relative_to(ROOT)
-    patterns = setup("options.data_files").get(f"share/cdr-api/{folder}", "").split()
-    assert part in [path for pattern in patterns for path in ROOT.glob(pattern)]
+def test_the_image_is_labelled_with_the_version_and_licence_of_the_distribution() -> None:
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="((?:[^"\\]|\\.)*)"', text("Dockerfile")))
+    assert (labels["version"], labels["licenses"]) == (setup("metadata")["version"], setup("metadata")["license"])
+    assert text("LICENSE").startswith(f"{labels['licenses']} License")
+
+
+def test_the_lock_has_every_requirement_of_the_image_in_an_allowed_version() -> None:
+    locked = dict(re.findall(r"^([\w.-]+)==([\w.+]+)", text("requirements.lock"), re.MULTILINE))
+    extras = setup("options.extras_require")
+    for line in f"{setup('options')['install_requires']}\n{extras['docs']}\n{extras['s3']}".split("\n"):
+        if line:
+            requirement = Requirement(line)
+            assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), line
+    assert "setuptools" in locked  # The image builds without an isolated environment.
+
+
+def test_the_lock_names_no_index() -> None:
+    assert "://" not in text("requirements.lock")
+
+
+def test_the_lowest_versions_are_the_floors_of_every_requirement() -> None:
+    pinned = dict(line.split("==") for line in lowest_versions.constraints(text("setup.cfg")))
+    assert set(pinned) == set(DEPENDENCIES)
+    for line in REQUIREMENTS:
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(pinned[requirement.name]), line
+
+
+def test_a_requirement_without_a_floor_is_refused() -> None:
+    with pytest.raises(ValueError, match="'tzdata' has no lowest version"):
+        list(lowest_versions.constraints("[options]\ninstall_requires =\n    tzdata\n[options.extras_require]\n"))
+
+
+def test_the_workflow_is_valid_and_runs_only_targets_of_the_makefile() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    check = subprocess.run([*command, WORKFLOW], cwd=ROOT, capture_output=True, text=True)
+    assert check.returncode == 0, check.stdout + check.stderr
+    jobs = YAML(typ="safe").load(ROOT / WORKFLOW)["jobs"]
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert len(commands) >= len(jobs)
+    for run in commands:
+        make, target, *_ = run.split()
+        assert (make, target in TARGETS) == ("make", True), run
+
+
+def test_the_hooks_before_a_commit_are_the_checks_of_make_lint() -> None:
+    (local,) = YAML(typ="safe").load(ROOT / ".pre-commit-config.yaml")["repos"]
+    entries = {hook["entry"].removeprefix(".venv/bin/") for hook in local["hooks"]}
+    checked = re.search(r"^lint:.*\n((?:\t.+\n)+)", text("Makefile"), re.MULTILINE)
+    assert checked
+    lint = {line.removeprefix("\t$(BIN)/").removesuffix(" .") for line in checked[1].splitlines()}
+    assert entries == lint
+
+
+@pytest.mark.parametrize("name", ["sql", "config"])
+def test_the_package_links_to_the_data_that_it_is_built_with(name: str) -> None:
+    assert (ROOT / "service" / "data" / name).resolve() == ROOT / name
+    assert (ROOT / "service" / "py.typed").exists()
 
 
 @pytest.mark.parametrize("dependency", DEPENDENCIES)
 def test_every_dependency_has_its_reason(dependency: str) -> None:
     assert re.search(rf"^\| {re.escape(dependency)}( \(`[\w`, ]+`\))? \| \S", text("ARCHITECTURE.md"), re.MULTILINE)
-
-
-@pytest.mark.parametrize("setting", SETTINGS, ids=".".join)
-def test_every_setting_is_explained_with_its_environment_variable(setting: tuple[str, ...]) -> None:
-    variable = f"CDR_API_{'__'.join(setting).upper()}"
-    assert f"| `{'.'.join(setting)}` | `{variable}` |" in text("README.md")
-
-
-@pytest.mark.parametrize("command", ["make run", "make test", "make bench", "make bench-quick"])
-def test_the_readme_names_the_command(command: str) -> None:
-    target = command.removeprefix("make ")
-    assert f"`{command}`" in text("README.md")
-    assert re.search(rf"^{target}:", text("Makefile"), re.MULTILINE)
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_whatever_a_document_links_to_exists(document: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
-    assert [link for link in links if not (document.parent / link).exists()] == []
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_whatever_setting_a_document_names_there_is(document: Path) -> None:
-    known = {f"CDR_API_{'__'.join(setting).upper()}" for setting in SETTINGS} | {"CDR_API_CONFIG", "CDR_API_"}
-    named = set(re.findall(r"CDR_API_[A-Z0-9_]*(?!\*)(?=[^A-Z0-9_*])", document.read_text(encoding="utf-8")))
-    assert named - known == set()
 
 
 def test_no_file_names_a_folder_of_one_machine() -> None:
