@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.concurrency.cache import TTLCache
-from service.db import select
+from service.db import keyset, parts, scan, select
 from service.db.partitions import PartitionDirectory
+from service.db.parts import Part
 from service.db.pool import Pool, Rows
 from service.db.replicas import ReplicaRouter
 from service.db.statement import Statement
@@ -22,6 +23,7 @@ Queryable = Pool | ReplicaRouter
 
 MAX_PARTITIONS_PLANNED = 8  # By a list with a filter on ids; with more, the partitions of the ids are searched first.
 MAX_IDS_SEARCHED = 100
+MAX_ROWS_IN_PARTS = 1000  # From the start of a list to the end of the page.
 MAX_TOTALS = 10_000  # Lists whose totals are cached.
 
 
@@ -59,11 +61,11 @@ class RecordReader:
     async def read(self, query: Query) -> Result:
         """The records of the query's page. Raises ApiError."""
         query = await self.resolve(query)
-        rows = await self._database(query.resource).fetch(select.records(query))
+        rows, total = await self._rows(query)
         if isinstance(query.window, CursorPage):
-            return await self._cursor_page(query, query.window, rows)
+            return await self._cursor_page(query, query.window, rows, total)
         if isinstance(query.window, Page):
-            return await self._page(query, query.window, rows)
+            return await self._page(query, query.window, rows, total)
         raise TypeError("Everything is read as an export.")
 
     async def resolve(self, query: Query) -> Query:
@@ -84,21 +86,48 @@ class RecordReader:
         rows = await self._database(resource).fetch(select.records(query))
         return {row[0]: row[1:] for row in rows}
 
-    async def _page(self, query: Query, page: Page, rows: Rows) -> Result:
-        """The total is only counted if the page does not tell it."""
+    async def _rows(self, query: Query) -> tuple[Rows, int | None]:
+        """The records of the window and the next one, and how many there are from its start on, if reading tells it."""
+        window, ordered = query.window, self._parts(query)
+        if not isinstance(window, Page | CursorPage) or not ordered:
+            return await self._database(query.resource).fetch(select.records(query)), None
+        skipped = window.offset if isinstance(window, Page) else 0
+        if skipped + window.size > MAX_ROWS_IN_PARTS:
+            total = await self._total(query)
+            if total is not None and total <= skipped:
+                return [], total
+            return await self._calls.fetch(select.records(query)), total
+        rows, total = await scan.read(self._calls, query, ordered, skipped + window.size + 1)
+        return rows[skipped:], total
+
+    def _parts(self, query: Query) -> list[Part]:
+        """The parts in which a list is read; none if the planner estimates well enough which plan is the best."""
+        if query.resource.meta.window is None or not parts.is_selective(query):
+            return []
+        order = select.reading_order(query)
+        ends = keyset.bounds(query.sorts, query.window) if isinstance(query.window, CursorPage) else []
+        extent = self._directory.extent(order[0].column, _lower_bound(query.filters))
+        return parts.split(order, extent and parts.bounded(order[0].column, [*query.filters, *ends], extent))
+
+    async def _page(self, query: Query, page: Page, rows: Rows, total: int | None) -> Result:
+        """The total is only counted if reading the page does not tell it."""
         more, rows = len(rows) > page.size, rows[: page.size]
         seen = page.offset + len(rows)
         if not more and (rows or page.number == 1):
             return Result(rows, more, seen)
-        total = await self._total(query)
+        if total is None:
+            total = await self._total(query)
         if total is not None and rows:
             total = max(total, seen + more)
         return Result(rows, more, total)
 
-    async def _cursor_page(self, query: Query, page: CursorPage, rows: Rows) -> Result:
+    async def _cursor_page(self, query: Query, page: CursorPage, rows: Rows, total: int | None) -> Result:
         width, more = len(query.columns), len(rows) > page.size
         rows = rows[: page.size][:: -1 if page.backwards else 1]
-        total = await self._total(query) if page.total else None
+        if not page.total:
+            total = None
+        elif total is None or page.after or page.before:
+            total = await self._total(query)
         positions = tuple(tuple(row[width:]) for row in rows)
         return Result([row[:width] for row in rows], more, total, positions)
 
