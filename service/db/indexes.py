@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor
 from service.files import SQL
 
 # Parts of a definition that do not decide which searches an index serves.
-IRRELEVANT = re.compile(r" WITH \([^)]*\)| TABLESPACE \S+|\b\w+\.(?=gin_trgm_ops\b)")
+IRRELEVANT = re.compile(r""" WITH \([^)]*\)| TABLESPACE \S+|(?:"[^"]+"|\w+)\.(?=gin_trgm_ops\b)""")
 BEGIN = re.compile(r"FROM \('(\d{4}-[^']+[+-][\d:]+)'\)")  # Of a partition's bounds.
 CREATE_INDEX = re.compile(r"CREATE INDEX IF NOT EXISTS \w+\s+ON ([\w.]+) (\([^;]*);")
 TABLES = """
