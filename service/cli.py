@@ -11,7 +11,7 @@ from pathlib import Path
 
 from service import settings, telemetry
 from service.auth.tokens import DynamicClaims, Subject, TokenService
-from service.commands import export, healthcheck
+from service.commands import export, healthcheck, indexes
 from service.db import pool, schema
 from service.demo import demo
 from service.files import SQL
@@ -113,6 +113,11 @@ def _partitions(loaded: Settings, arguments: argparse.Namespace) -> None:
     print("\n".join(created) or "All of them exist already.")
 
 
+def _indexes(loaded: Settings, arguments: argparse.Namespace) -> None:
+    _require(loaded, "databases.cdr.dsn")
+    indexes.run(loaded.databases.cdr.dsn, arguments.create, arguments.drop)
+
+
 def _require(loaded: Settings, *keys: str) -> None:
     settings.require(loaded, *keys)
     cdr, routing = loaded.databases.cdr, loaded.databases.routing
@@ -168,6 +173,13 @@ def _parser() -> argparse.ArgumentParser:
     partitions.add_argument("--from", dest="first", type=date.fromisoformat, metavar="DATE", required=True)
     partitions.add_argument("--to", dest="last", type=date.fromisoformat, metavar="DATE", required=True)
     partitions.set_defaults(command=_partitions)
+    searching = add(database, "indexes", "Show the optional indexes for searches, or create or drop some of them.")
+    change = searching.add_mutually_exclusive_group()
+    for option, text in (("--create", "build them while calls are being written"), ("--drop", "drop them")):
+        change.add_argument(
+            option, nargs="+", choices=indexes.NAMES, metavar="NAME", default=[], help=f"{text}; or all"
+        )
+    searching.set_defaults(command=_indexes)
     return parser
 
 

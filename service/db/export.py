@@ -104,7 +104,7 @@ class Export:
             if seen > self._max_rows:
                 raise TooManyRowsError
             yield rows
-            rows = await self._read(min(BATCH, rows_in(BATCH_BYTES, rows, size_of(rows))))
+            rows = await self._read(min(BATCH, rows_in(BATCH_BYTES, len(rows), size_of(rows))))
 
     async def _read(self, count: int) -> Rows:
         rows = await self._cursor.fetch(count)

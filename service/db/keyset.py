@@ -4,13 +4,16 @@ PostgreSQL sorts NULL last when it ascends and first when it descends, so readin
 every direction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
-from service.query import KeysetPosition, Sort
+from service.query import CursorPage, Filter, KeysetPosition, Sort
 
 # The only columns of cdr.cdr that PostgreSQL keeps from being NULL (contract 16.1).
 NEVER_NULL = frozenset({"id", "time_start"})
+READERS: dict[str, Callable[[str], Any]] = {"id": int, "time_start": datetime.fromisoformat}
 
 
 def reverse_order(sorts: Sequence[Sort]) -> tuple[Sort, ...]:
@@ -53,3 +56,22 @@ def _bound(sort: Sort, value: str | None, name: str) -> str:
     if value is None or not (sort.descending or sort.column in NEVER_NULL):
         return ""
     return f"r.{sort.column} {'<=' if sort.descending else '>='} %({name})s AND "
+
+
+def bounds(sorts: Sequence[Sort], page: CursorPage) -> list[Filter]:
+    """What the ends of a page say about the first key, if that is never NULL, for estimates only."""
+    first = sorts[0]
+    if first.column not in NEVER_NULL:
+        return []
+    later, earlier = ("lteq", "gteq") if first.descending else ("gteq", "lteq")
+    ends = ((page.after, later), (page.before, earlier))
+    values = [(_read(first.column, position[0]), operator) for position, operator in ends if position is not None]
+    return [Filter(first.column, operator, (value,)) for value, operator in values if value is not None]
+
+
+def _read(column: str, text: str | None) -> Any:
+    """The value of PostgreSQL's text; None where Python has no such value, for instance infinity."""
+    try:
+        return READERS[column](text or "")
+    except ValueError:
+        return None

@@ -111,6 +111,15 @@ class PartitionDirectory:
         """How many partitions may hold calls of this moment and later."""
         return sum(not p.time_range or _moment(p.time_range[1]) > moment for p in self._partitions.values())
 
+    def extent(self, column: str, moment: datetime) -> tuple[Any, Any] | None:
+        """About between which ids or times the calls of this moment and later lie; None where that is unknown."""
+        if not self._bounded:
+            return None
+        oldest = self._bounded[max(0, bisect_right(self._starts, moment) - 1)]
+        if column == "id":
+            return (oldest.typical_range[0], self._last) if oldest.typical_range else None
+        return max(moment, self._starts[0]), datetime.now(UTC)
+
     async def search(self, identifier: int) -> Sequence[Partition | None]:
         """Where the id is, now and for certain; None stands for the table itself or a partition not known yet.
 
@@ -149,7 +158,8 @@ class PartitionDirectory:
         self._firsts = [partition.typical_range[0] for partition in self._cores if partition.typical_range]
         self._last = max((partition.ids[1] for partition in self._cores if partition.ids), default=0)
         bounded = sorted((p for p in self._partitions.values() if p.time_range), key=lambda p: _moment(p.time_range[0]))  # type: ignore[index] # has one
-        begun = bisect_right([_moment(p.time_range[0]) for p in bounded if p.time_range], datetime.now(UTC))
+        self._bounded, self._starts = bounded, [_moment(p.time_range[0]) for p in bounded if p.time_range]
+        begun = bisect_right(self._starts, datetime.now(UTC))
         self._today = [*reversed(bounded[max(0, begun - 2) : begun]), *bounded[begun : begun + 1]]
 
     async def _named(self) -> list[Partition]:

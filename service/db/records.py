@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from service import errors
 from service.concurrency.cache import TTLCache
-from service.db import select
+from service.db import keyset, parts, scan, select
 from service.db.partitions import PartitionDirectory
+from service.db.parts import Part
 from service.db.pool import Pool, Rows
 from service.db.replicas import ReplicaRouter
 from service.db.statement import Statement
-from service.db.width import rows_in, size_of
+from service.db.width import FIRST_PIECE, PageBudget
 from service.errors import DatabaseUnavailableError, QueryTimeoutError
 from service.query import Caller, CursorPage, Everything, Filter, KeysetPosition, Page, Query, Sort, TimeRange
 from service.schemas.resource import Resource
@@ -24,9 +24,7 @@ Queryable = Pool | ReplicaRouter
 
 MAX_PARTITIONS_PLANNED = 8  # By a list with a filter on ids; with more, the partitions of the ids are searched first.
 MAX_IDS_SEARCHED = 100
-FIRST_PIECE = 100  # Records of a page that are read at once, before it is known how wide they are.
-PIECE_BYTES = 2**20  # Aimed at by each further piece.
-MAX_PAGE_BYTES = 2**23  # More than three times what 1,000 usual records have.
+MAX_ROWS_IN_PARTS = 1000  # From the start of a list to the end of the page.
 MAX_TOTALS = 10_000  # Lists whose totals are cached.
 
 
@@ -64,11 +62,11 @@ class RecordReader:
     async def read(self, query: Query) -> Result:
         """The records of the query's page. Raises ApiError."""
         query = await self.resolve(query)
-        rows = await self._fetch(query)
+        rows, total = await self._rows(query)
         if isinstance(query.window, CursorPage):
-            return await self._cursor_page(query, query.window, rows)
+            return await self._cursor_page(query, query.window, rows, total)
         if isinstance(query.window, Page):
-            return await self._page(query, query.window, rows)
+            return await self._page(query, query.window, rows, total)
         raise TypeError("Everything is read as an export.")
 
     async def resolve(self, query: Query) -> Query:
@@ -89,32 +87,59 @@ class RecordReader:
         rows = await self._database(resource).fetch(select.records(query))
         return {row[0]: row[1:] for row in rows}
 
+    async def _rows(self, query: Query) -> tuple[Rows, int | None]:
+        """The records of the window and the next one, and how many there are from its start on, if reading tells it."""
+        window, ordered = query.window, self._parts(query)
+        if not isinstance(window, Page | CursorPage) or not ordered:
+            return await self._fetch(query), None
+        skipped = window.offset if isinstance(window, Page) else 0
+        if skipped + window.size > MAX_ROWS_IN_PARTS:
+            total = await self._total(query)
+            if total is not None and total <= skipped:
+                return [], total
+            return await self._fetch(query), total
+        rows, total = await scan.read(self._calls, query, ordered, skipped + window.size + 1)
+        return rows[skipped:], total
+
     async def _fetch(self, query: Query) -> Rows:
         database, statement = self._database(query.resource), select.records(query)
         if isinstance(query.window, Everything) or query.window.size <= FIRST_PIECE:
             return await database.fetch(statement)
         try:
-            return await _fetch_in_pieces(database, statement, query.window.size + 1)
+            return await _fetch_in_pieces(database, statement)
         except DatabaseUnavailableError:
             if isinstance(database, Pool) or not database.replicas:
                 raise
-            return await _fetch_in_pieces(database.primary, statement, query.window.size + 1)
+            return await _fetch_in_pieces(database.primary, statement)
 
-    async def _page(self, query: Query, page: Page, rows: Rows) -> Result:
-        """The total is only counted if the page does not tell it."""
+    def _parts(self, query: Query) -> list[Part]:
+        """The parts in which a list is read; none if the planner estimates well enough which plan is the best."""
+        if query.resource.meta.window is None or not parts.is_selective(query):
+            return []
+        order = select.reading_order(query)
+        ends = keyset.bounds(query.sorts, query.window) if isinstance(query.window, CursorPage) else []
+        extent = self._directory.extent(order[0].column, _lower_bound(query.filters))
+        return parts.split(order, extent and parts.bounded(order[0].column, [*query.filters, *ends], extent))
+
+    async def _page(self, query: Query, page: Page, rows: Rows, total: int | None) -> Result:
+        """The total is only counted if reading the page does not tell it."""
         more, rows = len(rows) > page.size, rows[: page.size]
         seen = page.offset + len(rows)
         if not more and (rows or page.number == 1):
             return Result(rows, more, seen)
-        total = await self._total(query)
+        if total is None:
+            total = await self._total(query)
         if total is not None and rows:
             total = max(total, seen + more)
         return Result(rows, more, total)
 
-    async def _cursor_page(self, query: Query, page: CursorPage, rows: Rows) -> Result:
+    async def _cursor_page(self, query: Query, page: CursorPage, rows: Rows, total: int | None) -> Result:
         width, more = len(query.columns), len(rows) > page.size
         rows = rows[: page.size][:: -1 if page.backwards else 1]
-        total = await self._total(query) if page.total else None
+        if not page.total:
+            total = None
+        elif total is None or page.after or page.before:
+            total = await self._total(query)
         positions = tuple(tuple(row[width:]) for row in rows)
         return Result([row[:width] for row in rows], more, total, positions)
 
@@ -160,19 +185,19 @@ class RecordReader:
         return self._calls if resource.meta.database == "cdr" else self._routing
 
 
-async def _fetch_in_pieces(database: Queryable, statement: Statement, limit: int) -> Rows:
-    """All rows, as long as they are no more than MAX_PAGE_BYTES. Raises BadRequestError if they are."""
-    transaction, size, piece = await database.begin(), 0, FIRST_PIECE
+async def _fetch_in_pieces(database: Queryable, statement: Statement) -> Rows:
+    """All rows, by a cursor. Raises BadRequestError if they are too large together."""
+    transaction, budget = await database.begin(), PageBudget()
     rows: Rows = []
     try:
         await transaction.fetch(select.declare(statement))
-        while piece and len(rows) < limit:
+        while True:
+            piece = budget.piece
             found = await transaction.fetch(Statement.from_file("queries/next_records", count=piece))
+            budget.spend(found)
             rows += found
-            size += size_of(found)
-            if size > MAX_PAGE_BYTES:
-                raise errors.page_too_wide(MAX_PAGE_BYTES)
-            piece = rows_in(PIECE_BYTES, rows, size) if len(found) == piece else 0
+            if len(found) < piece:
+                break
     except BaseException:
         transaction.abort()
         raise

@@ -9,6 +9,8 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from service.db import indexes
+
 # The explicit offset makes the bounds UTC whatever the time zone of the server or the session.
 PARTITION = sql.SQL("CREATE TABLE {partition} PARTITION OF cdr.cdr FOR VALUES FROM ({first}) TO ({next})")
 PARTITIONS = """
@@ -69,7 +71,9 @@ def _transaction(dsn: str) -> Iterator[Cursor]:
 
 def _run_file(cursor: Cursor, file: Path) -> None:
     try:
-        cursor.execute(file.read_text(encoding="utf-8"))
+        text = indexes.without_existing(cursor, file.read_text(encoding="utf-8"))
+        if text:
+            cursor.execute(text)
     except psycopg2.Error as error:
         raise SchemaError(f"{file.name} failed: {error.diag.message_primary or error}.") from error
 

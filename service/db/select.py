@@ -14,6 +14,10 @@ from service.query import Caller, CursorPage, Everything, Filter, KeysetPosition
 Parameters = dict[str, Any]
 
 CALLS = "cdr.cdr"  # All partitions of it.
+NO_INDEX = "(ARRAY[r.{}])[1]"  # Sorts like the column, but no index has this order.
+
+Key = tuple[int, str]
+"""The id and time of a call, as PostgreSQL's text; no two calls share both."""
 
 CONDITIONS = {
     "eq": "{column} = {value}",
@@ -50,15 +54,13 @@ def records(query: Query) -> Statement:
     """
     window, parameters = query.window, _scope(query.caller)
     conditions = [*_conditions(query, parameters), *_keyset(query, parameters)]
-    backwards = isinstance(window, CursorPage) and window.backwards
     parameters["limit"] = 1 + (window.size if isinstance(window, Page | CursorPage) else window.max_rows)
     parameters["offset"] = window.offset if isinstance(window, Page) else 0
-    positions = () if isinstance(window, Page) else (f"{sort.column}::text" for sort in query.sorts)
     text = read_sql("shapes/list").format(
-        columns=_columns([*query.columns, *positions]),
+        columns=_columns([*query.columns, *_positions(query)]),
         resource=_all(query.resource.sql),
         conditions=" AND ".join(conditions) or "TRUE",
-        order=_order(keyset.reverse_order(query.sorts) if backwards else query.sorts),
+        order=_order(reading_order(query)),
     )
     return Statement(text, parameters, NAMES[type(window)])
 
@@ -66,6 +68,26 @@ def records(query: Query) -> Statement:
 def declare(statement: Statement) -> Statement:
     """A cursor over the rows of a statement, which are then fetched by `queries/next_records`."""
     return replace(statement, text=f"DECLARE records NO SCROLL CURSOR FOR\n{statement.text}")
+
+
+def keys(query: Query, limit: int, max_count: int) -> Statement:
+    """Ids and times of the first records in reading order, each with the number of all matches, at most `max_count`."""
+    parameters = _scope(query.caller) | {"limit": limit, "max_count": max(limit, max_count)}
+    conditions = [*_conditions(query, parameters), *_keyset(query, parameters)]
+    text = read_sql("shapes/keys").format(
+        resource=_all(query.resource.sql),
+        conditions=" AND ".join(conditions) or "TRUE",
+        order=_order(reading_order(query), NO_INDEX),
+    )
+    return Statement(text, parameters, "keys")
+
+
+def by_keys(query: Query, found: Sequence[Key]) -> Statement:
+    """The records with these ids and times, in any order; each row ends with its id and time."""
+    ids, times = zip(*found, strict=True)
+    columns = _columns([*query.columns, *_positions(query)])
+    text = read_sql("shapes/by_keys").format(columns=columns, resource=_all(query.resource.sql))
+    return Statement(text, {**_scope(query.caller), "ids": ids, "times": times}, "by_keys")
 
 
 def count(query: Query, timeout: float | None = None) -> Statement:
@@ -89,6 +111,12 @@ def by_id(query: Query, identifier: int, ranges: Sequence[TimeRange] | None) -> 
     return Statement(text, {**_scope(query.caller), "id": identifier}, "one_within")
 
 
+def reading_order(query: Query) -> Sequence[Sort]:
+    """The order in which the records are read, which for a page before a cursor is the reverse of the list's."""
+    backwards = isinstance(query.window, CursorPage) and query.window.backwards
+    return keyset.reverse_order(query.sorts) if backwards else query.sorts
+
+
 def in_ranges(ranges: Iterable[TimeRange], column: str = "time_start") -> str:
     """A condition of constants, because the planner leaves out other partitions only for constants."""
     return " OR ".join(f"{column} >= '{first}' AND {column} < '{end}'" for first, end in ranges) or "FALSE"
@@ -105,12 +133,17 @@ def _by_id(resource: str, columns: tuple[str, ...], calls: str, where: str) -> s
     return f"SELECT {_columns(columns)} FROM ({_resource(resource, calls, narrowed)}) AS r LIMIT 1"
 
 
+def _positions(query: Query) -> list[str]:
+    """The columns of a keyset position, where the query's window needs one."""
+    return [] if isinstance(query.window, Page) else [f"{sort.column}::text" for sort in query.sorts]
+
+
 def _columns(columns: Iterable[str]) -> str:
     return ", ".join(f"r.{column}" for column in columns)
 
 
-def _order(sorts: Iterable[Sort]) -> str:
-    return ", ".join(f"r.{sort.column}{' DESC' if sort.descending else ''}" for sort in sorts)
+def _order(sorts: Iterable[Sort], key: str = "r.{}") -> str:
+    return ", ".join(f"{key.format(sort.column)}{' DESC' if sort.descending else ''}" for sort in sorts)
 
 
 @lru_cache

@@ -1,0 +1,63 @@
+"""The command that shows, builds and drops search indexes: names in, a table or lines of progress out."""
+
+import sys
+from collections.abc import Sequence
+
+from service.db import index_builds, indexes
+from service.db.indexes import SearchIndex, Status
+
+NAMES = ("all", *indexes.search_indexes())
+UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+
+
+def run(dsn: str, to_create: Sequence[str], to_drop: Sequence[str]) -> None:
+    """Builds or drops the indexes of these names, or shows all. Raises SchemaError, KeyboardInterrupt."""
+    try:
+        if to_create:
+            index_builds.create(dsn, _named(to_create), _say)
+        elif to_drop:
+            index_builds.drop(dsn, _named(to_drop), _say)
+        else:
+            _show(dsn)
+    except KeyboardInterrupt:
+        _say("Interrupted. What is finished stays; the same command goes on.")
+        raise
+
+
+def _show(dsn: str) -> None:
+    catalog = index_builds.inspect(dsn)
+    for index in indexes.search_indexes().values():
+        print(f"{index.name:24} {_described(indexes.status(catalog, index))}\n    {index.serves}")
+
+
+def _described(status: Status) -> str:
+    """The status in one line."""
+    parts = [f"{status.built} of {status.possible} partitions", f"{_size(status.size)}"]
+    if status.built < status.possible:
+        estimate = (
+            "unknown size, no statistics" if status.missing_size is None else f"about {_size(status.missing_size)}"
+        )
+        parts.append(f"missing: {estimate}")
+    if status.invalid:
+        parts.append(f"{status.invalid} unfinished")
+    if status.foreign:
+        parts.append(f"{status.foreign} foreign partitions without it")
+    if status.built and not status.on_parent:
+        parts.append("not on the parent, so new partitions do not get it")
+    return ", ".join(parts)
+
+
+def _size(count: int) -> str:
+    for unit, name in UNITS:
+        if count >= unit:
+            return f"{count / unit:.3g} {name}"
+    return f"{count} bytes"
+
+
+def _named(names: Sequence[str]) -> list[SearchIndex]:
+    known = indexes.search_indexes()
+    return list(known.values()) if "all" in names else [known[name] for name in dict.fromkeys(names)]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

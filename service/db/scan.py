@@ -1,0 +1,72 @@
+"""Reads a list of calls part by part, until there are enough rows or no more parts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from service.db import select
+from service.db.parts import Part
+from service.db.pool import Rows
+from service.db.replicas import ReplicaRouter
+from service.db.select import Key
+from service.db.width import PageBudget
+from service.query import CursorPage, Page, Query
+
+MAX_COUNTED = 10_000  # Matches of a part; with more, the total needs a statement of its own.
+
+
+async def read(source: ReplicaRouter, query: Query, parts: Sequence[Part], limit: int) -> tuple[Rows, int | None]:
+    """The first rows after the start of a list or a cursor, at most `limit`, and their total where it is known now.
+
+    The rows are those of `select.records`. Raises ApiError.
+    """
+    rows: Rows = []
+    keys: list[Key] = []
+    total: int | None = 0
+    for part in parts:
+        missing = limit - len(rows) - len(keys)
+        if missing <= 0:
+            total = None
+            break
+        narrowed = replace(query, filters=(*query.filters, *part.bounds))
+        if part.one_pass:
+            found = await source.fetch(select.keys(narrowed, missing, MAX_COUNTED))
+            keys += [(identifier, time_start) for identifier, time_start, _ in found]
+            matches = found[0][2] if found else 0
+            known = matches < max(MAX_COUNTED, missing)
+        else:
+            rows += (first := await source.fetch(select.records(_first(narrowed, missing))))
+            matches, known = len(first), len(first) < missing
+        total = total + matches if known and total is not None else None
+    return rows + await _by_keys(source, query, keys), total
+
+
+def _first(query: Query, limit: int) -> Query:
+    """The same query for its first rows; `select.records` adds one."""
+    if isinstance(query.window, CursorPage):
+        return replace(query, window=replace(query.window, size=limit - 1))
+    return replace(query, window=Page(size=limit - 1))
+
+
+async def _by_keys(source: ReplicaRouter, query: Query, keys: Sequence[Key]) -> Rows:
+    """The rows in the order of their keys, without those that have been deleted in the meantime."""
+    rows: Rows = []
+    budget, begin = PageBudget(), 0
+    while begin < len(keys):
+        piece = keys[begin : begin + budget.piece]
+        begin += len(piece)
+        found = await _piece(source, query, piece)
+        budget.spend(found)
+        rows += found
+    return rows
+
+
+async def _piece(source: ReplicaRouter, query: Query, keys: Sequence[Key]) -> Rows:
+    statement = select.by_keys(query, keys)
+    found = _keyed(await source.fetch(statement))
+    if len(found) < len(keys):  # The replica that answered may be behind the one that knew the keys.
+        found = _keyed(await source.primary.fetch(statement))
+    return [found[key] for key in keys if key in found]
+
+
+def _keyed(rows: Rows) -> dict[Key, tuple[object, ...]]:
+    return {(row[-2], row[-1]): tuple(row[:-2]) for row in rows}

@@ -1,0 +1,2 @@
+-- both resources: filters on the caller number that routing saw by three or more characters anywhere in it, and by a prefix with letters.
+CREATE INDEX ON cdr.cdr USING gin (src_prefix_routing gin_trgm_ops);
