@@ -46,6 +46,10 @@ class NotAcceptableError(ApiError):
     """The client accepts none of the media types that can be sent."""
 
 
+class HeadersTooLargeError(ApiError):
+    """The request line or the headers are longer than the service reads."""
+
+
 class RateLimitedError(ApiError):
     """The caller sends more requests than it may."""
 
@@ -214,6 +218,12 @@ def not_acceptable(accept: str) -> NotAcceptableError:
         f"This request specified '{accept}'."
     )
     return NotAcceptableError(ErrorObject("Not acceptable", detail, "406"))
+
+
+def headers_too_large() -> HeadersTooLargeError:
+    """The request line or the headers are longer than the service reads."""
+    detail = "The request line and all headers together may have 65536 bytes each."
+    return HeadersTooLargeError(ErrorObject("Request header fields too large", detail, "431"))
 
 
 def too_many_requests(seconds: int) -> RateLimitedError:
