@@ -6,6 +6,7 @@ error catalogue of contract 12.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from errno import EMFILE, ENFILE
 from typing import Any
 
 PAGING = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination"
@@ -252,6 +253,15 @@ def timed_out() -> QueryTimeoutError:
     """A statement ran past its time limit."""
     detail = "The query took too long. Narrow it, for instance by filter[time_start_gteq] and filter[time_start_lt]."
     return QueryTimeoutError(ErrorObject("Query timed out", detail, "504"))
+
+
+def out_of_files(error: BaseException | None) -> bool:
+    """Whether an error goes back to a limit on open files, of the process or of the system."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _invalid_parameter(name: str, detail: str) -> BadRequestError:

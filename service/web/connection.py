@@ -31,6 +31,7 @@ from service.web.request_head import (
 )
 
 MAX_BACKLOG = 65536  # Bytes that are read ahead while a request is being answered.
+PIECE = 65536  # Bytes of a body that are sent at once.
 LINGER = 2.0  # Seconds in which a client that was refused may read why.
 UNKNOWN = sys.maxsize  # Bytes of a body whose length its head does not give.
 
@@ -94,6 +95,10 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         if self._body == UNKNOWN:  # Where the next request begins is for the parser alone to know.
             resp.force_close()
+        try:
+            await self._send_long_body(request, resp)
+        except ConnectionError:
+            return resp, True
         resp, reset = await super().finish_response(request, resp, start_time)
         if isinstance(resp, web.Response):
             resp.body = None  # aiohttp keeps the last response until the next one.
@@ -145,6 +150,15 @@ class Connection(web.RequestHandler):
         if not peer or proxies.is_trusted(self._settings.gateway.trusted_proxies, peer[0]):
             return None
         return group_of(peer[0])
+
+    async def _send_long_body(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Sends it by pieces, because what a transport is given at once and cannot send, it copies."""
+        body = response.body if isinstance(response, web.Response) else None
+        if isinstance(body, bytes) and len(body) > PIECE and request.method != "HEAD":
+            await response.prepare(request)
+            for start in range(0, len(body), PIECE):
+                await response.write(memoryview(body)[start : start + PIECE])
+            cast(web.Response, response).body = None
 
     def _feed_body(self, part: bytes) -> None:
         if part:

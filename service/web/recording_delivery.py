@@ -23,6 +23,8 @@ async def answer(request: web.Request, local_tag: str) -> web.StreamResponse:
         async with request.app[STATE].services.recordings.open(name, _asked(request)) as delivery:
             return await _sent(request, delivery) if delivery else missing(request)
     except StorageError as error:
+        if errors.out_of_files(error):
+            raise
         log.exception("recording cannot be read")
         response = responses.error_document(errors.internal_error())
         response.headers.update(error.headers)

@@ -6,7 +6,7 @@ MAX_LINE_SIZE = 65536  # Bytes of the request line.
 MAX_HEADERS_SIZE = 65536  # Bytes of all header lines together.
 MAX_HEADERS = 256
 
-REQUEST_LINE = re.compile(rb"[!-~]+ [^\n]* HTTP/[0-9]\.[0-9]\r\n")
+REQUEST_LINE = re.compile(rb"[!-~]+ [^\n]* HTTP/1\.[0-9]\r\n")
 METHOD_START = re.compile(rb"[A-Za-z]")
 END = re.compile(rb"\n\r?\n")
 

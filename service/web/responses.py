@@ -61,7 +61,9 @@ def error_document(error: ApiError, status: int | None = None) -> web.Response:
 def refusal(refused: ApiError) -> web.Response:
     """An error document for what no application sees; the connection ends with it."""
     response = error_document(refused)
-    response.headers.extend({**SECURITY, "x-request-id": str(uuid.uuid4()), "x-runtime": "0.000000"})
+    response.headers.extend(
+        {**SECURITY, "x-request-id": str(uuid.uuid4()), "x-runtime": "0.000000", "connection": "close"}
+    )
     response.force_close()
     return response
 
@@ -70,7 +72,7 @@ def raw_refusal(refused: ApiError) -> bytes:
     """The same as it is sent, for what cannot even be given to aiohttp."""
     response = refusal(refused)
     body = cast(bytes, response.body)
-    ending = {"content-length": str(len(body)), "date": format_date_time(time.time()), "connection": "close"}
+    ending = {"content-length": str(len(body)), "date": format_date_time(time.time())}
     lines = [f"{name}: {value}" for name, value in {**response.headers, **ending}.items()]
     return "\r\n".join([f"HTTP/1.1 {response.status} {response.reason}", *lines, "", ""]).encode() + body
 
