@@ -221,6 +221,12 @@ def not_acceptable(accept: str) -> NotAcceptableError:
     return NotAcceptableError(ErrorObject("Not acceptable", detail, "406"))
 
 
+def export_needs_http_1_1() -> BadRequestError:
+    """A proxy cannot show a client of HTTP/1.0 that an export broke off."""
+    detail = "An export needs HTTP/1.1: a client of HTTP/1.0 behind a proxy cannot see whether it is complete."
+    return BadRequestError(ErrorObject("Bad Request", detail, "400"))
+
+
 def headers_too_large() -> HeadersTooLargeError:
     """The request line or the headers are longer than the service reads."""
     detail = "The request line and all headers together may have 65536 bytes each."

@@ -29,9 +29,12 @@ from service.web.request_head import (
     HeadTooLargeError,
     NotHttpError,
 )
+from service.web.static import SharedResponse
 
 MAX_BACKLOG = 65536  # Bytes that are read ahead while a request is being answered.
 PIECE = 65536  # Bytes of a body that are sent at once.
+MIN_HELD = 16384  # Bytes of a connection that are not worth counting.
+COPIES = 3  # Of a head: its bytes, its text and the URL in it.
 LINGER = 2.0  # Seconds in which a client that was refused may read why.
 UNKNOWN = sys.maxsize  # Bytes of a body whose length its head does not give.
 
@@ -49,7 +52,9 @@ class Connection(web.RequestHandler):
         self._context = copy_context()  # Without what a request binds to its log lines.
         self._head = HeadBuffer()
         self._body = 0  # Bytes that are still to come of the body of the request that is being answered.
+        self._kept = 0  # Bytes of the last head, which aiohttp keeps until the next one.
         self._busy = False  # From a whole head until its answer has been handed to the kernel.
+        self._holds = False
         self._refused = False  # What is still received is thrown away.
         self._unsent = 0
         self._head_timer: asyncio.TimerHandle | None = None
@@ -83,6 +88,7 @@ class Connection(web.RequestHandler):
         if data:
             self._head.append(data)
             self._advance()
+            self._hold()
 
     def begin(self, message: RawRequestMessage, payload: StreamReader) -> None:
         """Is called with each request before it is answered; what has been received of its body follows its head."""
@@ -104,6 +110,7 @@ class Connection(web.RequestHandler):
             resp.body = None  # aiohttp keeps the last response until the next one.
         self._busy = False
         self._registry.idle(self)
+        self._hold()
         if self._head and resp.keep_alive:
             self._loop.call_soon(self._advance, context=self._context)
         return resp, reset
@@ -157,6 +164,8 @@ class Connection(web.RequestHandler):
         if isinstance(body, bytes) and len(body) > PIECE and request.method != "HEAD":
             await response.prepare(request)
             for start in range(0, len(body), PIECE):
+                if not isinstance(response, SharedResponse):
+                    self._hold(len(body))
                 await response.write(memoryview(body)[start : start + PIECE])
             cast(web.Response, response).body = None
 
@@ -186,10 +195,19 @@ class Connection(web.RequestHandler):
 
     def _parse(self, head: bytes) -> None:
         self._busy = True
+        self._kept = len(head)
         self._registry.busy(self)
         if len(self._head) <= MAX_BACKLOG:
             self._link.resume_reading()
         super().data_received(head)
+
+    def _hold(self, body: int = 0) -> None:
+        """Tells how much memory this connection takes, if that is worth counting."""
+        size = len(self._head) + COPIES * self._kept + body
+        size = size if size > MIN_HELD else 0
+        if size or self._holds:
+            self._registry.hold(self, size)
+            self._holds = bool(size)
 
     def _time_head(self, *, incomplete: bool) -> None:
         """Lets a head take only so long, from its first bytes on."""

@@ -6,11 +6,12 @@ from typing import Protocol
 
 from service.observability import metrics
 
+MAX_HELD = 64 * 2**20  # Bytes of long heads and bodies that all connections together keep.
 IPV6_NETWORK = 64  # Bits that one customer of a provider has in common.
 
 
 class Idle(Protocol):
-    """A connection that can be closed for want of a place while it is idle."""
+    """A connection that can be closed for want of a place or of memory."""
 
     def evict(self) -> None:
         """Closes it."""
@@ -26,6 +27,8 @@ class ConnectionRegistry:
         self._per_address: Counter[str | None] = Counter()
         self._idle: dict[str | None, dict[Idle, None]] = {}  # Of each address the longest idle first.
         self._all_idle: dict[Idle, None] = {}
+        self._held: dict[Idle, int] = {}  # The one without progress for the longest first.
+        self._total_held = 0
 
     def admit(self, connection: Idle, address: str | None) -> bool:
         """Whether there is a place for it; it is idle then. `address` is None where only the bound on all counts."""
@@ -55,9 +58,21 @@ class ConnectionRegistry:
             if not self._idle[address]:
                 del self._idle[address]
 
+    def hold(self, connection: Idle, size: int) -> None:
+        """It keeps so many bytes from now on; where all keep too many, those without progress are closed for it."""
+        if connection not in self._open:
+            return
+        self._total_held += size - self._held.pop(connection, 0)
+        if size:
+            self._held[connection] = size
+        while self._total_held > MAX_HELD:
+            idle = (other for other in self._held if other in self._all_idle)
+            self._close(next(idle, next(iter(self._held))))
+
     def remove(self, connection: Idle) -> None:
         """It is closed."""
         self.busy(connection)
+        self._total_held -= self._held.pop(connection, 0)
         if connection in self._open:
             address = self._open.pop(connection)
             self._per_address[address] -= 1
@@ -69,9 +84,12 @@ class ConnectionRegistry:
         longest = next(iter(idle), None)
         if longest is None:
             return False
-        self.remove(longest)
-        longest.evict()
+        self._close(longest)
         return True
+
+    def _close(self, connection: Idle) -> None:
+        self.remove(connection)
+        connection.evict()
 
 
 def group_of(address: str) -> str:

@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from service import errors
 from service.db.export import Export, TooManyRowsError
 from service.errors import ApiError
 from service.jsonapi import render
 from service.jsonapi.render import Renderer
 from service.tables import export_request, formats
 from service.tables.formats import Format
-from service.web import encodings, parameters, streaming
+from service.web import encodings, parameters, proxies, streaming
 from service.web.keys import CALLER, ROUTE, STATE
 from service.web.responses import NO_CACHE
 
@@ -20,6 +21,8 @@ VARY = "Accept, Accept-Encoding"
 
 async def stream(request: web.Request, table: Format) -> web.StreamResponse:
     """Everything that can be refused is refused before the first byte. Raises ApiError."""
+    if proxies.http_1_0_client(request):
+        raise errors.export_needs_http_1_1()
     state, resource = request.app[STATE], request[ROUTE].resource
     limits = state.settings.export
     wanted = export_request.parse(

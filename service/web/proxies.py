@@ -19,6 +19,14 @@ def is_trusted(proxies: Sequence[str], peer: str) -> bool:
     return _among(tuple(proxies), peer)
 
 
+def http_1_0_client(request: web.Request) -> bool:
+    """Whether a trusted proxy says in Via that it, or one before it, was asked by HTTP/1.0."""
+    if "Via" not in request.headers or not trusted(request):
+        return False
+    hops = ",".join(request.headers.getall("Via")).split(",")
+    return any(hop.strip().upper().startswith(("1.0 ", "HTTP/1.0 ")) for hop in hops)
+
+
 def client(request: web.Request) -> str | None:
     """The client's address, for logs only; nothing is ever permitted because of it."""
     given = request.headers.get("X-Real-IP")

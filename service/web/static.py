@@ -15,6 +15,10 @@ POLICY = (
 )
 
 
+class SharedResponse(web.Response):
+    """Has a body that all clients share."""
+
+
 @dataclass(frozen=True)
 class StaticFile:
     """A file, whose entity tag is made once."""
@@ -28,7 +32,7 @@ class StaticFile:
 
     def response(self) -> web.Response:
         """The file as it is sent."""
-        return web.Response(
+        return SharedResponse(
             body=self.body, headers={"content-type": self.content_type, "content-security-policy": POLICY}
         )
 
