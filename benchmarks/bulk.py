@@ -92,7 +92,7 @@ def fill(dsn: str, first: datetime, rows: int) -> None:
 def serving(dsn: str) -> Iterator[tuple[str, int]]:
     """The URL and the process id of a service that has just been started."""
     known = {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "AUTH__SECRETS": json.dumps([SECRET])}
-    known |= {"LISTEN__PORT": "0", "LOG__FORMAT": "json", "EXPORT__CLIENT_TIMEOUT": "600"}
+    known |= {"LISTEN__PORT": "0", "LOG__FORMAT": "json", "LISTEN__WRITE_TIMEOUT": "600"}
     environment = os.environ | {f"CDR_API_{name}": value for name, value in known.items()}
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "serve"], env=environment, stderr=subprocess.PIPE, text=True

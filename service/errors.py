@@ -6,6 +6,7 @@ error catalogue of contract 12.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from errno import EMFILE, ENFILE
 from typing import Any
 
 PAGING = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination"
@@ -44,6 +45,10 @@ class NotFoundError(ApiError):
 
 class NotAcceptableError(ApiError):
     """The client accepts none of the media types that can be sent."""
+
+
+class HeadersTooLargeError(ApiError):
+    """The request line or the headers are longer than the service reads."""
 
 
 class RateLimitedError(ApiError):
@@ -225,6 +230,18 @@ def not_acceptable(accept: str) -> NotAcceptableError:
     return NotAcceptableError(ErrorObject("Not acceptable", detail, "406"))
 
 
+def export_needs_http_1_1() -> BadRequestError:
+    """A proxy cannot show a client of HTTP/1.0 that an export broke off."""
+    detail = "An export needs HTTP/1.1: a client of HTTP/1.0 behind a proxy cannot see whether it is complete."
+    return BadRequestError(ErrorObject("Bad Request", detail, "400"))
+
+
+def headers_too_large() -> HeadersTooLargeError:
+    """The request line or the headers are longer than the service reads."""
+    detail = "The request line and all headers together may have 65536 bytes each."
+    return HeadersTooLargeError(ErrorObject("Request header fields too large", detail, "431"))
+
+
 def too_many_requests(seconds: int) -> RateLimitedError:
     """The caller has used up its rate; it may send the next request after so many seconds."""
     detail = f"The rate limit is exceeded. Try again in {seconds} s."
@@ -251,6 +268,15 @@ def timed_out() -> QueryTimeoutError:
     """A statement ran past its time limit."""
     detail = "The query took too long. Narrow it, for instance by filter[time_start_gteq] and filter[time_start_lt]."
     return QueryTimeoutError(ErrorObject("Query timed out", detail, "504"))
+
+
+def out_of_files(error: BaseException | None) -> bool:
+    """Whether an error goes back to a limit on open files, of the process or of the system."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _invalid_parameter(name: str, detail: str) -> BadRequestError:

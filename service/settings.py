@@ -114,8 +114,12 @@ class Listen:
     port: int = _integer(0, 65535)
     workers: int = _integer(0, 256)
     shutdown_timeout: float = _seconds()
-    last_request: float = _seconds(least=0)
+    keepalive_grace: float = _seconds(least=0)
     keepalive_timeout: float = _seconds()
+    head_timeout: float = _seconds()
+    write_timeout: float = _seconds()
+    max_connections: int = _integer(1, 1000000)
+    max_connections_per_address: int = _integer(1, 1000000)
     server_timing: bool = _switch()
 
 
@@ -208,7 +212,6 @@ class Export:
     max_days: int = _integer(1, 36600)
     max_rows: int = _integer(1, 10**9)
     transaction_timeout: float = _seconds()
-    client_timeout: float = _seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +219,6 @@ class Recordings:
     mode: str = _text("x-accel", "s3", "directory")
     format: str = _text("mp3", "wav")
     directory: str = _text()
-    stall_timeout: float = _seconds()
     s3: S3 = _setting(types.Nested(lambda: _schema(S3)))
 
 

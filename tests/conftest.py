@@ -23,7 +23,9 @@ from service.db import schema
 from service.demo.postgres import Server
 from service.files import SQL
 from service.observability import metrics
+from service.web import keys
 from service.web.app import open_application
+from service.web.connection import Runner
 from tests import load
 from tests.load import Connection
 from tests.storage import Storage, storage
@@ -282,7 +284,7 @@ class Patient(TestServer):
     """Does not cancel the request of a client that has gone away, as the service itself does not."""
 
     async def _make_runner(self, **options: Any) -> web.AppRunner:
-        return web.AppRunner(self.app, **{**options, "handler_cancellation": False})
+        return Runner(self.app, self.app[keys.STATE].settings)
 
 
 @pytest.fixture

@@ -81,10 +81,11 @@ class Program:
 
 
 @contextmanager
-def serving(**settings: str) -> Iterator[Program]:
-    """`cdr-api serve` on a free port, ended when the block is left."""
+def serving(*, limits: str = ":", **settings: str) -> Iterator[Program]:
+    """`cdr-api serve` on a free port, ended when the block is left; `limits` are set by a shell, as `ulimit -n 9`."""
     known = {"LISTEN__PORT": "0", "LOG__FORMAT": "json", **settings}
-    process = subprocess.Popen([*SERVICE, "serve"], env=environment(**known), stderr=subprocess.PIPE, text=True)
+    words = ["sh", "-c", f'{limits} && exec "$@"', "sh", *SERVICE, "serve"]
+    process = subprocess.Popen(words, env=environment(**known), stderr=subprocess.PIPE, text=True)
     program = Program(process)
     try:
         yield program

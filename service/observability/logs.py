@@ -4,15 +4,20 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import TextIO
+from functools import cache
+from typing import TextIO, cast
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from service.observability.log_writer import LogWriter
 
-def configure(level: str, format_: str, stream: TextIO = sys.stderr) -> None:
-    """Sends structlog's lines to a stream, and those of libraries, from warnings up, the same way."""
+STANDARD_ERROR = 2
+
+
+def configure(level: str, format_: str) -> None:
+    """Sends structlog's lines to standard error, and those of libraries, from warnings up, the same way."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -22,10 +27,15 @@ def configure(level: str, format_: str, stream: TextIO = sys.stderr) -> None:
             _rendering(format_),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _writer())),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+
+
+@cache
+def _writer() -> LogWriter:
+    return LogWriter(STANDARD_ERROR)
 
 
 def _rendering(format_: str) -> Processor:

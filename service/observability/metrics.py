@@ -52,6 +52,9 @@ REQUEST_SECONDS = _histogram("request_seconds", "Time to make an answer.", "rout
 REQUESTS_IN_FLIGHT = _gauge_sum("requests_in_flight", "Requests that are being answered, those that wait among them.")
 REQUESTS_WAITING = _gauge_sum("requests_waiting", "Requests that wait for a place to work.")
 REQUESTS_REFUSED = _counter("requests_refused", "Requests sent away because there were too many.", "reason")
+CONNECTIONS = _gauge_sum("connections", "Connections of clients that are open.")
+CONNECTIONS_CLOSED = _counter("connections_closed", "Connections that the service closed before the client.", "reason")
+LOG_LINES_DROPPED = _counter("log_lines_dropped", "Log lines that were not written, because nobody reads them.")
 RESPONSE_BYTES = _counter("response_bytes", "Bytes of bodies.", "route")
 
 POOL_CONNECTIONS = _gauge_sum("pool_connections", "Connections to a database.", "pool", "state")
@@ -64,16 +67,19 @@ DIRECTORY_AGE_SECONDS = _gauge_max("directory_age_seconds", "Age of what is know
 DIRECTORY_LOOKUPS = _counter("directory_lookups", "Searches for the partition of a call.", "outcome")
 CACHE_REQUESTS = _counter("cache_requests", "Questions to a cache.", "cache", "outcome")
 
+CLOSING = ("evicted", "head_timeout", "head_too_large", "not_http", "too_many", "write_timeout")
+
 # What is known beforehand appears from the start, so that a rate has something to begin with.
 KNOWN: dict[Counter | Gauge | Histogram, tuple[tuple[str, ...], ...]] = {
     BUILD_INFO: ((version("cdr-api"), platform.python_version()),),
     REQUESTS_REFUSED: tuple((reason,) for reason in ("queue", "customer_queue", "wait", "rate")),
+    CONNECTIONS_CLOSED: tuple((reason,) for reason in CLOSING),
     POOL_CONNECTIONS: tuple((pool, state) for pool in ("cdr", "routing") for state in ("idle", "busy")),
     POOL_WAIT_SECONDS: (("cdr",), ("routing",)),
     DIRECTORY_LOOKUPS: tuple((outcome,) for outcome in ("direct", "envelope", "everywhere", "missing")),
     CACHE_REQUESTS: tuple((cache, outcome) for cache in ("token", "caller", "total") for outcome in ("hit", "miss")),
 }
-PLAIN = (REQUESTS_IN_FLIGHT, REQUESTS_WAITING, DIRECTORY_AGE_SECONDS)
+PLAIN = (CONNECTIONS, LOG_LINES_DROPPED, REQUESTS_IN_FLIGHT, REQUESTS_WAITING, DIRECTORY_AGE_SECONDS)
 
 
 @lru_cache(4096)

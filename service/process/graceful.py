@@ -8,27 +8,21 @@ from collections.abc import Callable, Iterator
 import structlog
 from aiohttp import web
 
+from service.web.connection import Runner
 from service.web.keys import STATE
 
 ABANDONED = 0.1  # Seconds for handlers to end that were cancelled because their time was over.
 PAUSE = 0.01
-MAX_LINE_SIZE = 65536  # Bytes of a request's first line: all filters at once fit, and some thousand values of one.
 BACKLOG = 1024  # Connections that may wait to be accepted; refusing is the service's business, not the kernel's.
 
 log = structlog.get_logger()
 
 
-class GracefulRunner(web.AppRunner):
+class GracefulRunner(Runner):
     """Serves one listening socket; from `cleanup` on, requests have `listen.shutdown_timeout` to be answered."""
 
     def __init__(self, app: web.Application, listening: socket.socket) -> None:
-        super().__init__(
-            app,
-            access_log=None,
-            max_line_size=MAX_LINE_SIZE,
-            keepalive_timeout=app[STATE].settings.listen.keepalive_timeout,
-            shutdown_timeout=ABANDONED,
-        )
+        super().__init__(app, app[STATE].settings, shutdown_timeout=ABANDONED)
         self._listening = listening
 
     async def setup(self) -> None:
@@ -50,7 +44,7 @@ class GracefulRunner(web.AppRunner):
         self.app[STATE].stopping.set()
         await self._stop_listening(server)
         log.info("stopping")
-        await _until(lambda: not server.connections, min(listen.last_request, listen.shutdown_timeout))
+        await _until(lambda: not server.connections, min(listen.keepalive_grace, listen.shutdown_timeout))
         server.pre_shutdown()
         transports = [connection.transport for connection in server.connections if connection.transport]
         try:

@@ -11,10 +11,12 @@ import structlog
 
 from service import telemetry
 from service.observability import metrics
-from service.process import workers
+from service.process import open_files, workers
 from service.process.graceful import BACKLOG, GracefulRunner
 from service.settings import Settings
 from service.web.app import open_application
+
+UNSENT = 131072  # Bytes that the kernel keeps of what a client does not take; the rest tells how fast it reads.
 
 log = structlog.get_logger()
 
@@ -32,6 +34,7 @@ def run(
 
     `again` reads the settings anew, for workers that are started by SIGHUP.
     """
+    open_files.raise_limit()
     listening, admin = _bound("listen", settings.listen.host, settings.listen.port), _operators(settings)
     count = settings.listen.workers or len(os.sched_getaffinity(0))
     started = partial(_started, listening, admin, count, on_ready)
@@ -43,7 +46,7 @@ def run(
 
 async def _runner(listening: socket.socket, admin: socket.socket | None, settings: Settings) -> GracefulRunner:
     metrics.init_label_values()
-    app = await open_application(settings, admin)
+    app = await open_application(open_files.fit(settings), admin)
     telemetry.install(app, settings.telemetry)
     return GracefulRunner(app, listening)
 
@@ -88,6 +91,7 @@ def _bound(section: str, host: str, port: int) -> socket.socket:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise ListenError(f"{section}.host, {section}.port: {host}:{port}: {reason}") from error
     bound.setblocking(False)
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)  # Connections inherit it.
     return bound
 
 

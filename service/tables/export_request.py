@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from service import errors
-from service.jsonapi import accept, params
+from service.jsonapi import params
+from service.jsonapi.accept import Accept
 from service.jsonapi.query_string import Parameters
 from service.jsonapi.spelling import is_blank
 from service.jsonapi.view import View
@@ -27,11 +28,11 @@ class ExportRequest:
     name: str
 
 
-def format_of(parameters: Parameters, accepted: str) -> Format | None:
+def format_of(parameters: Parameters, accept: Accept) -> Format | None:
     """The format of a list, None for JSON:API: by the parameter `format`, or else by Accept. Raises BadRequestError."""
     asked = parameters.get("format")
     if not isinstance(asked, str) or is_blank(asked):
-        return BY_MEDIA_TYPE.get(accept.preferred(accepted, tuple(BY_MEDIA_TYPE)) or "")
+        return BY_MEDIA_TYPE.get(accept.preferred(BY_MEDIA_TYPE) or "")
     if asked not in ("json", *FORMATS):
         raise errors.unknown_format(f"{', '.join(FORMATS)} or json")
     return FORMATS.get(asked)

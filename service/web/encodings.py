@@ -1,18 +1,17 @@
 """The Accept-Encoding header: whether a body may, and should, be compressed by gzip (RFC 9110, 12.5.3)."""
 
-import re
 import zlib
 from collections.abc import Callable
 
-CODING = re.compile(r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*(?:;[ \t]*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)[ \t]*)?")
+from service.jsonapi import quality_values
+
 LEVEL = 4  # Most of what level 6 saves, in half its time.
 GZIP = 16 + zlib.MAX_WBITS
 
 
 def takes_gzip(accept: str) -> bool:
     """Whether the client takes gzip and likes it no less than plain text. What cannot be read is passed over."""
-    matches = (CODING.fullmatch(element) for element in accept.split(","))
-    qualities = {match[1].lower(): float(match[2] or 1) for match in matches if match}
+    qualities = {coding.name: coding.quality for coding in quality_values.parse(accept)}
     quality = qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0)))
     return quality > 0 and quality >= qualities.get("identity", 0)
 

@@ -1,32 +1,28 @@
 """A list as a table: all its records, streamed as fast as the client reads, complete or visibly broken off."""
 
-import asyncio
-import socket
-import struct
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
-import structlog
 from aiohttp import web
 
+from service import errors
 from service.db.export import Export, TooManyRowsError
 from service.errors import ApiError
 from service.jsonapi import render
 from service.jsonapi.render import Renderer
 from service.tables import export_request, formats
 from service.tables.formats import Format
-from service.web import encodings, parameters
+from service.web import encodings, parameters, proxies, streaming
 from service.web.keys import CALLER, ROUTE, SLOT, STATE
 from service.web.responses import NO_CACHE
 
-FORESEEN = (ApiError, TooManyRowsError, ConnectionError, TimeoutError, asyncio.CancelledError)
 VARY = "Accept, Accept-Encoding"
-
-log = structlog.get_logger()
 
 
 async def stream(request: web.Request, table: Format) -> web.StreamResponse:
     """Everything that can be refused is refused before the first byte. Raises ApiError."""
+    if proxies.http_1_0_client(request):
+        raise errors.export_needs_http_1_1()
     state, resource = request.app[STATE], request[ROUTE].resource
     limits = state.settings.export
     wanted = export_request.parse(
@@ -38,7 +34,7 @@ async def stream(request: web.Request, table: Format) -> web.StreamResponse:
         first = await anext(pieces, b"")
         response = _response(f"{wanted.name}.{table.suffix}", table, export.total)
         request[SLOT].release()  # From here on it takes as long as its client likes.
-        await _send(request, response, first, pieces, limits.client_timeout)
+        await _send(request, response, first, pieces)
         return response
 
 
@@ -58,41 +54,16 @@ def _response(name: str, table: Format, total: int | None) -> web.StreamResponse
     return web.StreamResponse(headers={**headers, "content-disposition": f'attachment; filename="{name}"', **counted})
 
 
-async def _send(
-    request: web.Request, response: web.StreamResponse, piece: bytes, pieces: AsyncIterator[bytes], patience: float
-) -> None:
+async def _send(request: web.Request, response: web.StreamResponse, first: bytes, pieces: AsyncIterator[bytes]) -> None:
     encode, end = encodings.plain()
-    if encodings.takes_gzip(request.headers.get("Accept-Encoding", "")):
+    if encodings.takes_gzip(", ".join(request.headers.getall("Accept-Encoding", ()))):
         encode, end = encodings.gzip()
         response.headers["content-encoding"] = "gzip"
-    try:
+    with streaming.whole_or_reset(request, ApiError, TooManyRowsError):
         await response.prepare(request)
         if request.method == "HEAD":
             return
-        await _write(response, encode(piece), patience)
+        await streaming.write(request, response, encode(first))
         async for piece in pieces:
-            await _write(response, encode(piece), patience)
-        await _write(response, end(), patience)
-        await response.write_eof()
-    except (Exception, asyncio.CancelledError) as error:
-        foreseen = isinstance(error, FORESEEN)
-        reason = (foreseen and str(error)) or type(error).__name__
-        log.warning("export broken off", reason=reason, exc_info=not foreseen)
-        _break_off(request)
-        if isinstance(error, asyncio.CancelledError):
-            raise
-
-
-async def _write(response: web.StreamResponse, piece: bytes, patience: float) -> None:
-    """`patience` is the seconds that the client may take to make room."""
-    async with asyncio.timeout(patience):
-        await response.write(piece)
-
-
-def _break_off(request: web.Request) -> None:
-    """Resets the connection, because an orderly end looks like the end of the table to a client of HTTP/1.0."""
-    if request.transport is None:
-        return
-    if connection := request.transport.get_extra_info("socket"):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    request.transport.abort()
+            await streaming.write(request, response, encode(piece))
+        await streaming.write_end(request, response, end())

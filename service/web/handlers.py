@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from service import errors
 from service.concurrency.limiter import LimitExceededError
 from service.db.records import Row
-from service.jsonapi import accept, cursor_pages, document, params, render
+from service.jsonapi import cursor_pages, document, params, render
 from service.jsonapi.cursor_pages import CursorPaging
 from service.jsonapi.cursors import CursorSigner
 from service.jsonapi.render import Renderer
@@ -17,7 +17,7 @@ from service.observability import metrics
 from service.query import CursorPage, Page, Query
 from service.schemas.base import PREFIX
 from service.web import exports, origin, parameters, recording_delivery, responses, routes
-from service.web.keys import CALLER, FORMAT, ROUTE, SLOT, STATE
+from service.web.keys import ACCEPT, CALLER, FORMAT, ROUTE, SLOT, STATE
 
 
 async def list_records(request: web.Request) -> web.StreamResponse:
@@ -25,7 +25,7 @@ async def list_records(request: web.Request) -> web.StreamResponse:
     if table := request.get(FORMAT):
         return await exports.stream(request, table)
     services, caller, resource = request.app[STATE].services, request[CALLER], request[ROUTE].resource
-    profile = accept.cursor_profile(", ".join(request.headers.getall("Accept", ())))
+    profile = request[ACCEPT].cursor_profile
     signer = CursorSigner(services.cursor_keys, resource.type, caller)
     paging = CursorPaging(signer, profiled=profile is not None)
     query, view = params.parse_list(resource, parameters.of(request), caller, datetime.now(UTC), paging)
@@ -98,8 +98,8 @@ async def dispatch(request: web.Request) -> web.StreamResponse:
 
 
 async def expect(request: web.Request) -> None:
-    """Sends 100 Continue to a client that waits for it; other expectations have no effect on a read."""
-    if request.headers["Expect"].lower() == "100-continue":
+    """Sends 100 Continue to a client of HTTP/1.1 that waits for it; other expectations have no effect on a read."""
+    if request.version >= HttpVersion11 and request.headers["Expect"].lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 

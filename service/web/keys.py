@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from service.concurrency.limiter import FairLimiter, Slot
+from service.jsonapi.accept import Accept
 from service.jsonapi.query_string import Parameters
 from service.query import Caller
 from service.services import Services
@@ -42,7 +43,10 @@ STATE = web.AppKey("state", State)
 REQUEST_ID = web.RequestKey("request_id", str)
 STARTED = web.RequestKey("started", float)  # Seconds of the monotonic clock.
 RESPONSE_STARTED = web.RequestKey("response_started", float)  # The same, when the head of the response was sent.
+BYTES_SENT = web.RequestKey("bytes_sent", int)  # Of the body of a response that is sent piece by piece.
+BROKEN_OFF = web.RequestKey("broken_off", bool)  # Set where a response was not sent whole: whether due to the client.
 ROUTE = web.RequestKey("route", Route)
+ACCEPT = web.RequestKey("accept", Accept)
 PARAMETERS: web.RequestKey[Parameters] = web.RequestKey("parameters")
 FORMAT = web.RequestKey("format", Format)  # Of a list that is asked for as a table.
 CALLER = web.RequestKey("caller", Caller)

@@ -10,19 +10,26 @@ from service.web import proxies
 DEFAULT_PORT = {"http": ":80", "https": ":443"}
 FORWARDING = ("Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Forwarded-Ssl")
 FORWARDED_PROTO = re.compile(r'(?:^|[;,\s])proto="?(https?)\b', re.IGNORECASE)
-HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+AUTHORITY = re.compile(r"[A-Za-z]+://(?:[^/?#@]*@)?([^/?#]*)")
 
 
 def base(request: web.Request) -> str:
     """`http://example.org`; forwarding headers count only when a trusted proxy sent them. Raises ApiError."""
-    scheme, host = request.scheme, request.host
+    scheme, host = request.scheme, _host(request)
     if any(name in request.headers for name in FORWARDING) and proxies.trusted(request):
         scheme = _scheme(request)
         forwarded = _joined(request, "X-Forwarded-Host").rpartition(",")[2].strip()
         host = forwarded if HOST.fullmatch(forwarded) else host
     if not HOST.fullmatch(host):
         raise bad_request("The header Host names no host.")
-    return f"{scheme}://{host.removesuffix(DEFAULT_PORT[scheme])}"
+    return f"{scheme}://{host.removesuffix(DEFAULT_PORT[scheme]).removesuffix(':')}"
+
+
+def _host(request: web.Request) -> str:
+    """The target's own host where it names one, which Host must then equal (RFC 9112, 3.2.2), with its port."""
+    named = AUTHORITY.match(request.raw_path)
+    return named[1] if named else request.host
 
 
 def _scheme(request: web.Request) -> str:

@@ -1,5 +1,6 @@
 """Which peers are proxies that are believed, and the address of the client behind one."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -10,7 +11,20 @@ from service.web.keys import STATE
 
 def trusted(request: web.Request) -> bool:
     """Whether what the peer says of its client counts; whoever else says such things is not listened to."""
-    return _among(tuple(request.app[STATE].settings.gateway.trusted_proxies), request.remote or "")
+    return is_trusted(request.app[STATE].settings.gateway.trusted_proxies, request.remote or "")
+
+
+def is_trusted(proxies: Sequence[str], peer: str) -> bool:
+    """Whether the address of a peer lies in one of these networks."""
+    return _among(tuple(proxies), peer)
+
+
+def http_1_0_client(request: web.Request) -> bool:
+    """Whether a trusted proxy says in Via that it, or one before it, was asked by HTTP/1.0."""
+    if "Via" not in request.headers or not trusted(request):
+        return False
+    hops = ",".join(request.headers.getall("Via")).split(",")
+    return any(hop.strip().upper().startswith(("1.0 ", "HTTP/1.0 ")) for hop in hops)
 
 
 def client(request: web.Request) -> str | None:

@@ -1,20 +1,15 @@
 """Sends a recording as its store delivers it; one that breaks off breaks the connection, and never looks complete."""
 
-import asyncio
-from collections.abc import AsyncIterator
-
 import structlog
 from aiohttp import web
 
 from service import errors
-from service.jsonapi import accept
 from service.recordings import file_names
 from service.recordings.delivery import FileSlice, RequestConditions, StorageError, StoredResponse, TruncatedError
-from service.web import responses
-from service.web.keys import STATE
+from service.web import responses, streaming
+from service.web.keys import ACCEPT, STATE
 
 OF_CONTENT = ("content-type", "content-disposition")  # Says nothing where there is none.
-SEGMENT = 2**20  # Bytes of a file that are sent under one time limit.
 
 log = structlog.get_logger()
 
@@ -28,6 +23,8 @@ async def answer(request: web.Request, local_tag: str) -> web.StreamResponse:
         async with request.app[STATE].services.recordings.open(name, _asked(request)) as delivery:
             return await _sent(request, delivery) if delivery else missing(request)
     except StorageError as error:
+        if errors.out_of_files(error):
+            raise
         log.exception("recording cannot be read")
         response = responses.error_document(errors.internal_error())
         response.headers.update(error.headers)
@@ -36,7 +33,7 @@ async def answer(request: web.Request, local_tag: str) -> web.StreamResponse:
 
 def missing(request: web.Request) -> web.Response:
     """An empty 404 of a type that the client takes."""
-    return responses.empty_404(accept.first_simple_type(request.headers.get("Accept", "")))
+    return responses.empty_404(request[ACCEPT].first_simple_type)
 
 
 def _asked(request: web.Request) -> RequestConditions:
@@ -56,41 +53,12 @@ async def _sent(request: web.Request, delivery: StoredResponse) -> web.StreamRes
         kept = {name: value for name, value in delivery.headers.items() if name not in unknown}
         return web.Response(status=delivery.status, headers=kept)
     response = web.StreamResponse(status=delivery.status, headers=delivery.headers)
-    patience = request.app[STATE].settings.recordings.stall_timeout
-    try:
+    with streaming.whole_or_reset(request, TruncatedError, OSError):
         await response.prepare(request)
         if isinstance(delivery.content, FileSlice):
-            await _send_part(request, response, delivery.content, patience)
+            await streaming.write_file(request, delivery.content)
         else:
-            await _send_chunks(response, delivery.content, patience)
-    except (TruncatedError, OSError) as error:  # A TimeoutError is an OSError, and so is a client that has gone.
-        _break_off(request, error)
-    except asyncio.CancelledError as error:  # So is this, where the server has noticed it first.
-        _break_off(request, error)
-        raise
+            async for chunk in delivery.content:
+                await streaming.write(request, response, chunk)
+            await streaming.write_end(request, response, b"")
     return response
-
-
-def _break_off(request: web.Request, error: BaseException) -> None:
-    log.warning("recording broke off", error=repr(error))
-    if request.transport is not None:
-        request.transport.abort()
-
-
-async def _send_chunks(response: web.StreamResponse, chunks: AsyncIterator[bytes], patience: float) -> None:
-    async for chunk in chunks:
-        async with asyncio.timeout(patience):
-            await response.write(chunk)
-
-
-async def _send_part(request: web.Request, response: web.StreamResponse, part: FileSlice, patience: float) -> None:
-    """Lets the kernel copy the file to the socket. Raises TruncatedError where the file has become shorter."""
-    loop, end = asyncio.get_running_loop(), part.start + part.count
-    for start in range(part.start, end, SEGMENT):
-        count = min(SEGMENT, end - start)
-        if request.transport is None or request.transport.is_closing():
-            raise ConnectionResetError("The client has gone.")
-        async with asyncio.timeout(patience):
-            sent = await loop.sendfile(request.transport, part.file, start, count)
-        if sent < count:
-            raise TruncatedError("The file has become shorter.")

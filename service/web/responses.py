@@ -1,6 +1,9 @@
 """The responses there are; what all of them carry is added as they are sent (`add_common_headers`)."""
 
 import time
+import uuid
+from typing import cast
+from wsgiref.handlers import format_date_time
 
 from aiohttp import web
 
@@ -18,6 +21,7 @@ STATUSES: dict[type[ApiError], int] = {
     errors.NotFoundError: 404,
     errors.NotAcceptableError: 406,
     errors.RateLimitedError: 429,
+    errors.HeadersTooLargeError: 431,
     errors.InternalError: 500,
     errors.OverloadedError: 503,
     errors.DatabaseUnavailableError: 503,
@@ -52,6 +56,25 @@ def error_document(error: ApiError, status: int | None = None) -> web.Response:
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
     return web.Response(status=status, body=document.errors(error.errors, status), headers=headers)
+
+
+def refusal(refused: ApiError) -> web.Response:
+    """An error document for what no application sees; the connection ends with it."""
+    response = error_document(refused)
+    response.headers.extend(
+        {**SECURITY, "x-request-id": str(uuid.uuid4()), "x-runtime": "0.000000", "connection": "close"}
+    )
+    response.force_close()
+    return response
+
+
+def raw_refusal(refused: ApiError) -> bytes:
+    """The same as it is sent, for what cannot even be given to aiohttp."""
+    response = refusal(refused)
+    body = cast(bytes, response.body)
+    ending = {"content-length": str(len(body)), "date": format_date_time(time.time())}
+    lines = [f"{name}: {value}" for name, value in {**response.headers, **ending}.items()]
+    return "\r\n".join([f"HTTP/1.1 {response.status} {response.reason}", *lines, "", ""]).encode() + body
 
 
 def empty_404(content_type: str) -> web.Response:

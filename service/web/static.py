@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from aiohttp import web
+
+from service.web import entity_tags
 
 # Scripts and styles come from files of this host only. Swagger UI draws its icons from data in its style sheet.
 POLICY = (
@@ -12,16 +15,24 @@ POLICY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+class SharedResponse(web.Response):
+    """Has a body that all clients share."""
+
+
+@dataclass(frozen=True)
 class StaticFile:
-    """A file."""
+    """A file, whose entity tag is made once."""
 
     content_type: str
     body: bytes
 
+    @cached_property
+    def tag(self) -> str:
+        return entity_tags.of(self.body)
+
     def response(self) -> web.Response:
         """The file as it is sent."""
-        return web.Response(
+        return SharedResponse(
             body=self.body, headers={"content-type": self.content_type, "content-security-policy": POLICY}
         )
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from service.auth.tokens import DynamicClaims
 from service.db import keyset, schema
 from service.files import SQL
-from service.jsonapi.accept import cursor_profile
+from service.jsonapi.accept import Accept
 from service.schemas.fields import Boolean, Decimal, Inet, Integer, Timestamp
 from service.schemas.resource import Resource, configured
 from service.web.app import open_application
@@ -284,7 +284,7 @@ def test_the_profile_alone_asks_for_the_first_page_and_is_named_in_the_answer(ru
     ],
 )
 def test_the_profile_is_known_by_its_address(accept: str, named: str | None) -> None:
-    assert cursor_profile(accept) == named
+    assert Accept(accept).cursor_profile == named
 
 
 @pytest.mark.parametrize(

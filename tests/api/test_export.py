@@ -389,9 +389,9 @@ async def test_a_client_that_leaves_frees_its_cursor(serve: Serve, many: Data) -
 async def test_a_client_that_stops_reading_is_left(
     serve: Serve, many: Data, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    api = await serve(many.dsn, EXPORT__CLIENT_TIMEOUT="0.2", **WIDE)
+    api = await serve(many.dsn, LISTEN__WRITE_TIMEOUT="0.2", **WIDE)
     async with reading(api, ALL) as response:
-        await until(lambda: "export broken off" in capsys.readouterr().out)
+        await until(lambda: "answer broken off" in capsys.readouterr().out)
         with pytest.raises((aiohttp.ClientPayloadError, ConnectionResetError)):
             await response.read()
 

@@ -114,6 +114,11 @@ ACCEPTED = [
     "APPLICATION/VND.API+JSON;Q=0.1",
     'application/vnd.api+json; profile="a, b"',
     "text/html, , application/vnd.api+json;ext=x",
+    "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+    "application/vnd.api+json;q=.8",
+    "application/vnd.api+json ; q=0.5000 ;",
+    "<b>, foo, application/*;q=2, application/vnd.api+json",
+    'text/html;x=", */*',
 ]
 REFUSED = [
     "application/json",
@@ -125,6 +130,10 @@ REFUSED = [
     "application/vnd.api+json;q=2",
     "foo",
     "<b>",
+    "*; q=.2",
+    "*/*;q=.0, foo",
+    "application/vnd.api+json;q=, application/*;q=1.5, */*;q=-1",
+    "text/html" + 5000 * " " + ", */*",
 ]
 
 

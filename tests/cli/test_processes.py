@@ -15,7 +15,7 @@ from tests.load import asking, once, until
 from tests.programs import Program, run, serving
 
 LIST = "/api/rest/customer/v1/incoming-cdrs"
-PATIENT = {"LISTEN__LAST_REQUEST": "20"}  # Ends early, as soon as no connection is left.
+PATIENT = {"LISTEN__KEEPALIVE_GRACE": "20"}  # Ends early, as soon as no connection is left.
 OTHER = "another secret, of more than 32 bytes as well"
 
 

@@ -33,4 +33,4 @@ async def test_a_head_without_end_is_refused(connect: Connect) -> None:
     with serving(**KNOWN) as program:
         connection = await connect(program.url)
         connection.writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + 100000 * b"x")
-        assert (await connection.answer())[0] == 400
+        assert (await connection.answer())[0] == 431

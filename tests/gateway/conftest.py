@@ -63,6 +63,7 @@ def configured(folder: Path, port: int, upstream: int) -> list[str]:
         ("nginx.conf", " /tmp/", f" {folder}/"),
         ("cdr-api/http.conf", "server api:8080;", f"server 127.0.0.1:{upstream};"),
         ("cdr-api/server.conf", "alias /recordings/;", f"alias {folder}/recordings/;"),
+        ("cdr-api/server.conf", "from=/recordings;", f"from={folder}/recordings;"),
         *ALSO,
     ):
         text = (folder / name).read_text()

@@ -1,5 +1,6 @@
 """What clients see through a real nginx with the gateway's configuration."""
 
+import asyncio
 import gzip
 import json
 import re
@@ -169,6 +170,25 @@ async def test_a_recording_with_an_odd_name_is_found(gateway: Gateway) -> None:
 async def test_a_recording_that_is_not_there_is_an_empty_404(gateway: Gateway) -> None:
     answer = await gateway.get("incoming-cdrs/3/rec", 7)
     assert (answer.status, answer.body, answer.headers["cache-control"]) == (404, b"", "no-cache")
+
+
+async def test_a_symbolic_link_is_not_followed(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "secret.mp3").write_bytes(AUDIO)
+    (gateway.recordings / "8-REC.mp3").symlink_to(tmp_path / "secret.mp3")
+    answer = await gateway.get(REC, 7)
+    assert (answer.status, answer.body) == (404, b"")
+
+
+async def test_a_client_of_http_1_0_gets_no_export_through_a_proxy(gateway: Gateway) -> None:
+    """Lists have a length, so that one which breaks off is noticed."""
+    token = gateway.api.tokens.issue(7)
+    for path, status in (("cdrs?format=csv", b"400"), ("cdrs", b"200")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        request = f"GET /api/rest/customer/v1/{path} HTTP/1.0\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
+        writer.write(request.encode())
+        assert (await reader.read()).split()[1] == status
+        writer.close()
+    assert (await gateway.get("cdrs?format=csv", 7)).status == 200
 
 
 async def test_recordings_are_not_to_be_had_without_the_service(gateway: Gateway) -> None:

@@ -4,7 +4,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from service.errors import ApiError, ErrorObject, internal_error
+from service.errors import ApiError, ErrorObject, busy, internal_error, out_of_files
 from service.web import responses
 from service.web.keys import STATE
 
@@ -21,6 +21,9 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         described = ApiError(ErrorObject(error.reason, error.reason, str(error.status)))
         return responses.error_document(described, error.status)
     except Exception as error:
+        if out_of_files(error):
+            log.warning("too many open files")
+            return responses.error_document(busy("Too many files are open."))
         log.exception("request failed")
         request.app[STATE].report_error(error)
         return responses.error_document(internal_error())

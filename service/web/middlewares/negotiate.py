@@ -7,27 +7,28 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from service.errors import ApiError, not_acceptable
-from service.jsonapi.accept import takes_json_api
+from service.jsonapi.accept import Accept
 from service.tables import export_request
 from service.tables.formats import Format
 from service.web import parameters
-from service.web.keys import FORMAT, ROUTE
+from service.web.keys import ACCEPT, FORMAT, ROUTE
 from service.web.routes import LIST, RECORDING
 
 
 @web.middleware
 async def negotiate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    action, accept = request[ROUTE].action, ", ".join(request.headers.getall("Accept", ()))
-    acceptable = action == RECORDING or not accept.strip() or takes_json_api(accept)
+    action = request[ROUTE].action
+    request[ACCEPT] = accept = Accept(", ".join(request.headers.getall("Accept", ())))
+    acceptable = action == RECORDING or accept.json_api
     table = _table(request, accept, acceptable) if action == LIST else None
     if table:
         request[FORMAT] = table
     elif not acceptable:
-        raise not_acceptable(accept)
+        raise not_acceptable(accept.header)
     return await handler(request)
 
 
-def _table(request: web.Request, accept: str, acceptable: bool) -> Format | None:
+def _table(request: web.Request, accept: Accept, acceptable: bool) -> Format | None:
     """The format of a list that is to be a table; its query does not matter where Accept is refused anyway."""
     try:
         return export_request.format_of(parameters.of(request), accept)

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from service.observability import metrics, timings
 from service.observability.timings import Timing
 from service.web import proxies
-from service.web.keys import CALLER, RESPONSE_STARTED, ROUTE, STARTED, STATE
+from service.web.keys import BROKEN_OFF, BYTES_SENT, CALLER, RESPONSE_STARTED, ROUTE, STARTED, STATE
 
 GONE = 499  # As nginx calls a client that went away before its answer.
 
@@ -25,14 +25,13 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
     except asyncio.CancelledError:
-        _note(request, GONE, 0)
+        _note(request, GONE, request.get(BYTES_SENT, 0))
         raise
     finally:
         del under_way[task]
-    if request.transport is None:
-        _note(request, GONE, 0)
-    else:
-        _note(request, response.status, response.content_length or response.body_length)
+    gone = request.get(BROKEN_OFF, request.transport is None)
+    size = 0 if gone else response.content_length or response.body_length
+    _note(request, GONE if gone else response.status, request.get(BYTES_SENT, size))
     return response
 
 
@@ -49,6 +48,7 @@ def _note(request: web.Request, status: int, size: int) -> None:
         "path": route.template if route else None,
         "status": status,
         "bytes": size,
+        "whole": BROKEN_OFF not in request,
         "duration_ms": round(1000 * (now - request[STARTED]), 3),
         "api_access": caller.api_access_id if caller else None,
         "customer": caller.customer_id if caller else None,

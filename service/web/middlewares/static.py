@@ -5,17 +5,11 @@ from aiohttp.typedefs import Handler
 
 from service.web import static as files
 from service.web.keys import STATE
-from service.web.middlewares.conditional import conditional
+from service.web.middlewares.conditional import tagged
 from service.web.routes import METHODS
 
 
 @web.middleware
 async def pages(request: web.Request, handler: Handler) -> web.StreamResponse:
     file = files.find(request.app[STATE].static_files, request.rel_url.raw_path) if request.method in METHODS else None
-    if file is None:
-        return await handler(request)
-
-    async def send(_: web.Request) -> web.StreamResponse:
-        return file.response()
-
-    return await conditional(request, send)
+    return tagged(request, file.response(), file.tag) if file else await handler(request)
