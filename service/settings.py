@@ -215,6 +215,13 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class Streams:
+    concurrency: int = _integer(1, 100000)
+    max_duration: float = _seconds()
+    min_rate: int = _integer(0, 10**9)
+
+
+@dataclass(frozen=True, slots=True)
 class Recordings:
     mode: str = _text("x-accel", "s3", "directory")
     format: str = _text("mp3", "wav")
@@ -254,6 +261,7 @@ class Settings:
     auth: Auth = _setting(types.Nested(lambda: _schema(Auth)))
     resources: Resources = _setting(types.Nested(lambda: _schema(Resources)))
     export: Export = _setting(types.Nested(lambda: _schema(Export)))
+    streams: Streams = _setting(types.Nested(lambda: _schema(Streams)))
     recordings: Recordings = _setting(types.Nested(lambda: _schema(Recordings)))
     gateway: Gateway = _setting(types.Nested(lambda: _schema(Gateway)))
     log: Log = _setting(types.Nested(lambda: _schema(Log)))

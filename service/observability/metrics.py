@@ -72,7 +72,7 @@ CLOSING = ("evicted", "head_timeout", "head_too_large", "not_http", "too_many", 
 # What is known beforehand appears from the start, so that a rate has something to begin with.
 KNOWN: dict[Counter | Gauge | Histogram, tuple[tuple[str, ...], ...]] = {
     BUILD_INFO: ((version("cdr-api"), platform.python_version()),),
-    REQUESTS_REFUSED: tuple((reason,) for reason in ("queue", "customer_queue", "wait", "rate")),
+    REQUESTS_REFUSED: tuple((reason,) for reason in ("queue", "customer_queue", "wait", "rate", "streams")),
     CONNECTIONS_CLOSED: tuple((reason,) for reason in CLOSING),
     POOL_CONNECTIONS: tuple((pool, state) for pool in ("cdr", "routing") for state in ("idle", "busy")),
     POOL_WAIT_SECONDS: (("cdr",), ("routing",)),

@@ -8,7 +8,6 @@ from aiobotocore.session import get_session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from service import errors
 from service.recordings import file_names, ranges
 from service.recordings.delivery import RequestConditions, StorageError, StoredResponse, TruncatedError
 from service.settings import S3
@@ -26,20 +25,13 @@ class S3Store:
         self._client = client
         self._settings = settings
         self._headers = {**headers, "content-type": TYPE}
-        self._lent = 0
 
     @asynccontextmanager
     async def open(self, name: str, asked: RequestConditions) -> AsyncIterator[StoredResponse | None]:
-        if self._lent >= self._settings.pool_size:
-            raise errors.busy("Too many recordings are being sent.")
         headers = {**self._headers, "content-disposition": file_names.attachment(name)}
-        self._lent += 1
-        try:
-            found = await self._found(name, asked, headers)
-            async with _closing(found.get("Body")):
-                yield _delivery(found, headers)
-        finally:
-            self._lent -= 1
+        found = await self._found(name, asked, headers)
+        async with _closing(found.get("Body")):
+            yield _delivery(found, headers)
 
     async def _found(self, name: str, asked: RequestConditions, headers: Mapping[str, str]) -> dict[str, Any]:
         """The bucket's answer, where it is one about this recording. Raises StorageError."""

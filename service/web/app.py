@@ -52,6 +52,8 @@ def _state(opened: Services) -> State:
         static_files=docs.static_files(opened.resources, settings),
         limiter=FairLimiter(_limits(settings)),
         searches=FairLimiter(LimiterSettings(MAX_WAITING_IDS, MAX_WAITING_IDS // 2, wait=settings.overload.wait)),
+        exports=FairLimiter(_streams(settings.streams.concurrency)),
+        recordings=FairLimiter(_streams(_recordings(settings))),
         rate_limiter=TokenBucketLimiter(limit.requests, limit.period) if limit.requests else None,
     )
 
@@ -62,6 +64,17 @@ def _limits(settings: Settings) -> LimiterSettings:
     share = overload.customer_concurrency or max(1, connections // 2)
     concurrency = min(overload.concurrency, connections)
     return LimiterSettings(concurrency, share, overload.queue, overload.customer_queue, overload.wait)
+
+
+def _streams(concurrency: int) -> LimiterSettings:
+    """Nobody waits for a stream to end, since that may take hours."""
+    return LimiterSettings(concurrency, max(1, concurrency // 2), queue=0)
+
+
+def _recordings(settings: Settings) -> int:
+    """How many recordings are sent at the same time; a bucket's connections bound them too."""
+    streams, recordings = settings.streams.concurrency, settings.recordings
+    return min(streams, recordings.s3.pool_size) if recordings.mode == "s3" else streams
 
 
 async def _background(app: web.Application) -> AsyncIterator[None]:

@@ -29,7 +29,10 @@ async def stream(request: web.Request, table: Format) -> web.StreamResponse:
         resource, parameters.of(request), request[CALLER], datetime.now(UTC), limits.max_days, limits.max_rows
     )
     renderer = render.renderer_for(resource, wanted.view)
-    async with state.services.exports.open(wanted.query, linked=renderer.linked, counted=wanted.counted) as export:
+    async with (
+        streaming.stream_slot(request, state.exports, "exports"),
+        state.services.exports.open(wanted.query, linked=renderer.linked, counted=wanted.counted) as export,
+    ):
         pieces = _pieces(export, renderer, table, formats.headings(resource, wanted.view))
         first = await anext(pieces, b"")
         response = _response(f"{wanted.name}.{table.suffix}", table, export.total)

@@ -28,6 +28,8 @@ class State:
     static_files: StaticFiles
     limiter: FairLimiter  # Of work.
     searches: FairLimiter  # Of waiting for a search of all partitions.
+    exports: FairLimiter  # Of exports while they are sent.
+    recordings: FairLimiter  # Of recordings while they are sent.
     rate_limiter: TokenBucketLimiter | None  # None if requests are not limited by rate.
     report_error: Callable[[BaseException], None] = lambda error: None
     in_flight: InFlight = field(default_factory=dict)

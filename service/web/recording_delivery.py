@@ -20,7 +20,10 @@ async def answer(request: web.Request, local_tag: str) -> web.StreamResponse:
     if name is None:
         return missing(request)
     try:
-        async with request.app[STATE].services.recordings.open(name, _asked(request)) as delivery:
+        async with (
+            streaming.stream_slot(request, request.app[STATE].recordings, "recordings"),
+            request.app[STATE].services.recordings.open(name, _asked(request)) as delivery,
+        ):
             return await _sent(request, delivery) if delivery else missing(request)
     except StorageError as error:
         if errors.out_of_files(error):

@@ -1,22 +1,27 @@
 """Answers that are sent piece by piece: each piece as far as the client takes it, and a broken one visibly broken.
 
 How long a client may take nothing is bounded by its connection, for every answer alike (`listen.write_timeout`); only a
-file that the kernel copies to the socket passes it by.
+file that the kernel copies to the socket passes it by. How long it may take in all is bounded here.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import cast
 
 import structlog
 from aiohttp import web
 
+from service.concurrency.limiter import FairLimiter, LimitExceededError
+from service.errors import busy
+from service.observability import metrics
 from service.recordings.delivery import FileSlice, TruncatedError
 from service.web.connection import Connection
-from service.web.keys import BROKEN_OFF, BYTES_SENT, STATE
+from service.web.keys import BROKEN_OFF, BYTES_SENT, CALLER, RESPONSE_STARTED, STATE
 
 SEGMENT = 65536  # Bytes of a file in which a client has to make progress once in each `listen.write_timeout`.
+GRACE = 60.0  # Seconds before a client's rate matters.
 GONE = "The client has gone, or has taken nothing for too long."
 
 log = structlog.get_logger()
@@ -54,6 +59,20 @@ async def write_file(request: web.Request, part: FileSlice) -> None:
             raise TruncatedError("The file has become shorter.")
 
 
+@asynccontextmanager
+async def stream_slot(request: web.Request, limiter: FairLimiter, what: str) -> AsyncIterator[None]:
+    """Room for one stream of the caller while the block lasts. Raises OverloadedError."""
+    try:
+        slot = await limiter.acquire(request[CALLER].customer_id)
+    except LimitExceededError as error:
+        metrics.REQUESTS_REFUSED.labels("streams").inc()
+        raise busy(f"Too many {what} are being sent.") from error
+    try:
+        yield
+    finally:
+        slot.release()
+
+
 @contextmanager
 def whole_or_reset(request: web.Request, *expected: type[BaseException]) -> Iterator[None]:
     """Resets the connection where the block does not send everything, and logs why; only cancellation goes on.
@@ -65,7 +84,9 @@ def whole_or_reset(request: web.Request, *expected: type[BaseException]) -> Iter
         yield
     except (Exception, asyncio.CancelledError) as error:
         request[BROKEN_OFF] = client_failed = isinstance(error, ConnectionError | asyncio.CancelledError)
-        reason = GONE if client_failed else str(error) if isinstance(error, expected) else type(error).__name__
+        reason = (
+            str(error) or GONE if client_failed else str(error) if isinstance(error, expected) else type(error).__name__
+        )
         log.warning("answer broken off", reason=reason, exc_info=not (client_failed or isinstance(error, expected)))
         _reset(request)
         if isinstance(error, asyncio.CancelledError):
@@ -85,4 +106,11 @@ def _require_connection(request: web.Request) -> asyncio.Transport:
 
 
 def _count(request: web.Request, size: int) -> None:
+    """Counts bytes. Raises ConnectionResetError if the client reads too slowly or has read for too long."""
+    limits = request.app[STATE].settings.streams
     request[BYTES_SENT] = request.get(BYTES_SENT, 0) + size
+    seconds = time.monotonic() - request[RESPONSE_STARTED]
+    if seconds > limits.max_duration:
+        raise ConnectionResetError("Sending has taken too long.")
+    if seconds > GRACE and request[BYTES_SENT] < limits.min_rate * seconds:
+        raise ConnectionResetError("The client reads too slowly.")
