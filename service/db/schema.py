@@ -20,6 +20,7 @@ SELECT pg_class.relnamespace::regnamespace || '.' || pg_class.relname
   JOIN pg_class ON pg_class.oid = pg_inherits.inhrelid
  WHERE pg_inherits.inhparent = to_regclass('cdr.cdr')
 """
+RECORDED = "SELECT DISTINCT local_tag FROM cdr.cdr WHERE audio_recorded"
 
 
 class SchemaError(Exception):
@@ -53,6 +54,13 @@ def load_demo(dsn_cdr: str, dsn_routing: str, folder: Path) -> None:
     create_partitions(dsn_cdr, today - timedelta(days=11), today + timedelta(days=3))
     apply(dsn_routing, folder / "routing")
     apply(dsn_cdr, folder / "cdr")
+
+
+def recorded_tags(dsn: str) -> list[str]:
+    """Return the local tags of the calls that were recorded. Raises SchemaError."""
+    with _transaction(dsn) as cursor:
+        cursor.execute(RECORDED)
+        return [tag for (tag,) in cursor]
 
 
 @contextmanager
