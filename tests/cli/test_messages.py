@@ -45,17 +45,19 @@ MISTYPED = [
 ]
 
 
+KEYS = ("databases.cdr.dsn", "databases.routing.dsn", "databases.cdr.replicas")
+
+
 @pytest.mark.parametrize("dsn", MISTYPED)
-@pytest.mark.parametrize("key", ["DATABASES__CDR__DSN", "DATABASES__ROUTING__DSN", "DATABASES__CDR__REPLICAS"])
-def test_a_mistyped_dsn_is_named_by_its_key_and_never_shown(dsn: str, key: str) -> None:
-    known = {**KNOWN, key: json.dumps([dsn]) if key.endswith("REPLICAS") else dsn}
-    ended = run(["serve"], **known)
+def test_a_mistyped_dsn_is_named_by_its_key_and_never_shown(dsn: str) -> None:
+    given = {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "DATABASES__CDR__REPLICAS": json.dumps([dsn])}
+    ended = run(["serve"], **{**KNOWN, **given})
     assert ended.returncode == 2
-    assert len(ended.stderr.splitlines()) == 1
-    assert ended.stderr.startswith(f"cdr-api: {key.lower().replace('__', '.')}: ")
-    assert "%40 for @" in ended.stderr
-    shown = run(["config"], **known).stdout
-    assert "geheim" not in ended.stderr + shown
+    for line, key in zip(ended.stderr.splitlines(), KEYS, strict=True):
+        assert line.startswith(f"cdr-api: {key}: ")
+        assert "%40 for @" in line
+    assert "geheim" not in ended.stderr
+    assert dsns.masked(dsn) == dsns.MASK
 
 
 @pytest.mark.parametrize(
@@ -71,11 +73,20 @@ def test_a_mistyped_dsn_is_named_by_its_key_and_never_shown(dsn: str, key: str) 
     ],
 )
 def test_of_a_dsn_only_the_password_is_masked(dsn: str) -> None:
-    shown = json.loads(run(["config"], **{**KNOWN, "DATABASES__CDR__DSN": dsn}).stdout)["databases"]["cdr"]["dsn"]
+    shown = dsns.masked(dsn)
     assert "eim" not in shown
     given = parse_dsn(dsn)
     assert parse_dsn(shown) == {**given, **{name: dsns.MASK for name in dsns.SECRETS if name in given}}
     assert shown.startswith("postgresql://") or "%77" in dsn or not dsn.startswith("postgresql://")
+
+
+def test_config_shows_each_dsn_with_its_password_masked() -> None:
+    given = {"DATABASES__CDR__REPLICAS": json.dumps([NOWHERE, "host=h password=hidden"])}
+    shown = json.loads(run(["config"], **{**KNOWN, **given}).stdout)["databases"]
+    masked = NOWHERE.replace("hidden", dsns.MASK)
+    assert (shown["cdr"]["dsn"], shown["routing"]["dsn"]) == (masked, masked)
+    assert [parse_dsn(dsn).get("host") for dsn in shown["cdr"]["replicas"]] == ["127.0.0.1", "h"]
+    assert "hidden" not in json.dumps(shown)
 
 
 def test_the_passwords_of_other_addresses_are_not_shown_either() -> None:
@@ -165,9 +176,10 @@ KUBERNETES = {
 }
 
 
-@pytest.mark.parametrize("service", ["", "METRICS_", "LISTEN_"])
-def test_what_kubernetes_tells_of_a_service_of_this_name_is_no_setting(service: str) -> None:
-    told = {f"{service}{name}": value for name, value in KUBERNETES.items()}
+def test_what_kubernetes_tells_of_services_of_this_name_is_no_setting() -> None:
+    """Of those named cdr-api, cdr-api-metrics and cdr-api-listen."""
+    names = ("", "METRICS_", "LISTEN_")
+    told = {f"{service}{name}": value for service in names for name, value in KUBERNETES.items()}
     assert run(["config"], **KNOWN, **told).returncode == 0
 
 
