@@ -18,7 +18,7 @@ Health = Callable[[], Awaitable[Mapping[str, str | None]]]
 
 @dataclass(frozen=True, slots=True)
 class AdminState:
-    """What the port tells of: `stopping` is set from a signal to stop on; `health` says what is wrong with each database."""
+    """What the port tells of: `stopping` is set by a signal to stop; `health` says what is wrong with databases."""
 
     stopping: asyncio.Event
     health: Health
