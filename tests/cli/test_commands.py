@@ -123,6 +123,18 @@ def test_a_signal_ends_the_service_in_order(empty_database: str, ending: signal.
         assert program.end(ending) == 0
 
 
+def shape(text: str) -> set[str]:
+    """Its lines without what differs from run to run; log lines are left out."""
+    lines = re.sub(r"127\.0\.0\.1:\d+|\(process \d+\)|TOKEN=.*|in \S+/\.?demo\.$", "*", text, flags=re.MULTILINE)
+    return {line for line in lines.splitlines() if "[info" not in line}
+
+
+def sample_of(command: str) -> set[str]:
+    """What README.md shows after a command, as `shape` gives it."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    return shape(readme.partition(f"$ {command}\n")[2].partition("```")[0].strip("\n"))
+
+
 def test_the_demo_answers_its_own_examples_twice_in_a_row(tmp_path: Path) -> None:
     for _ in range(2):
         words = [*SERVICE, "demo", "--folder", str(tmp_path / "demo")]
@@ -134,6 +146,7 @@ def test_the_demo_answers_its_own_examples_twice_in_a_row(tmp_path: Path) -> Non
             while not printed or " export incoming-cdrs " not in printed[-1]:
                 printed.append(next(lines))
             text = "".join(printed)
+            assert sample_of("make run") - {"Making a data folder of PostgreSQL 18 *"} <= shape(text)
             token = re.search(r"TOKEN=(\S+)", text)
             assert token is not None
             answers = [get(url, token[1]) for url in re.findall(r"'(http://[^']+)'", text)]
