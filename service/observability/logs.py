@@ -10,6 +10,8 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+QUERY_CANCELED = "57014"  # PostgreSQL's code.
+
 
 def configure(level: str, format_: str, stream: TextIO = sys.stderr) -> None:
     """Sends structlog's lines to a stream, and those of libraries, from warnings up, the same way."""
@@ -58,5 +60,11 @@ class _Forward(logging.Handler):
     """Hands a library's record to structlog; only its first line, because asyncio lists exceptions in the others."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "asyncio" and record.exc_info and _is_canceled(record.exc_info[1]):
+            return  # aiopg tells asyncio of each statement that took too long; whoever sent it says so itself.
         event = record.getMessage().partition("\n")[0]
         structlog.get_logger(record.name).log(record.levelno, event, exc_info=record.exc_info)
+
+
+def _is_canceled(error: BaseException | None) -> bool:
+    return getattr(error, "pgcode", None) == QUERY_CANCELED

@@ -138,6 +138,14 @@ def begun(known: dict[str, str], output: Path, count: int) -> subprocess.Popen[s
     return process
 
 
+def test_a_statement_that_takes_too_long_is_one_line(many: dict[str, str], tmp_path: Path) -> None:
+    ended = run(words(tmp_path / "calls.csv"), **many, DATABASES__STATEMENT_TIMEOUT="0.01")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("cdr-api: The query took too long.")
+    assert len(ended.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_a_signal_leaves_the_old_file_and_nothing_else(
