@@ -1,37 +1,17 @@
-"""What the guides tell to type: variables are known before they are used, and the settings that they name exist."""
+"""What the guides tell to type: variables are known before they are used, and parts fit together."""
 
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ruamel.yaml import YAML
 
 from service import settings
 from service.files import DEFAULT_SETTINGS
 
 ROOT = Path(__file__).parents[2]
-GUIDES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
 NAME = re.compile(r"CDR_API_[A-Z0-9]+(?:_?[A-Z0-9])*(?:__[A-Z0-9_]*[A-Z0-9])*")
-LINKS = {"CDR_API_SERVICE_HOST", "CDR_API_PORT"}  # Of Kubernetes.
-
-
-def known(node: dict[str, Any], path: str = "CDR_API") -> set[str]:
-    """The variables of all settings, and of their sections."""
-    found = {path}
-    for key, value in node.items():
-        name = f"{path}{'_' if path == 'CDR_API' else '__'}{key.upper()}"
-        found |= known(value, name) if isinstance(value, dict) else {name}
-    return found
-
-
-SETTINGS = known(tomllib.loads(DEFAULT_SETTINGS.read_text())) | {settings.CONFIG} | LINKS
-
-
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
-def test_a_guide_names_only_settings_that_exist(guide: Path) -> None:
-    assert set(NAME.findall(guide.read_text(encoding="utf-8"))) <= SETTINGS
 
 
 def blocks(guide: str) -> list[str]:

@@ -177,7 +177,7 @@ IDENTIFIER: Schema = {
 TEXT: Schema = {"type": "string"}
 OR_NULL: Schema = {**URL, "type": ["string", "null"]}
 CURSOR_LINKS: Schema = _closed({"first": URL, "prev": OR_NULL, "next": OR_NULL, "last": URL})
-OMITTED: Schema = {"const": True, "description": "Instead of the total, which took too long to count."}
+OMITTED: Schema = {"type": "boolean", "description": "Always true, instead of the total, which took too long to count."}
 PAGE_META: Schema = {
     **_closed({"total-count": {"type": "integer", "minimum": 0}, "total-count-omitted": OMITTED}),
     "required": [],
@@ -188,7 +188,10 @@ CURSOR_PAGE: Schema = {
     **_closed(
         {
             "total": {"type": "integer", "minimum": 0, "description": "All records, where that is asked for."},
-            "rangeTruncated": {"const": True, "description": "More lies between the two cursors than a page holds."},
+            "rangeTruncated": {
+                "type": "boolean",
+                "description": "Always true: more lies between the cursors than a page holds.",
+            },
         }
     ),
     "required": [],
