@@ -4,7 +4,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
-from cdr_client import Client
+from cdr_client import Client, run
 
 TYPE = "incoming-cdrs"
 FIELDS = "time-start,duration,success,vendor-price,legb-disconnect-code,dst-prefix-out"
@@ -49,7 +49,9 @@ def typed(calls: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """`python examples/calls.py [csv|pages]` prints the calls of each day."""
-    read = {"csv": from_csv, "pages": from_pages}[sys.argv[1] if len(sys.argv) > 1 else "csv"]
+    read = {"csv": from_csv, "pages": from_pages}.get(sys.argv[1] if len(sys.argv) > 1 else "csv")
+    if read is None:
+        sys.exit("usage: python examples/calls.py [csv|pages]")
     calls = read(Client.from_environment(), last_week(datetime.now(UTC)))
     days = calls.groupby(calls["time-start"].dt.date)
     print(days.agg(calls=("success", "size"), answered=("success", "sum"), price=("vendor-price", "sum")).to_string())
@@ -57,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,14 +1,15 @@
-"""A client in eighty lines, of the standard library alone: pages by cursors, and exports that are whole or fail.
+"""A client in a hundred lines, of the standard library alone: pages by cursors, and exports that are whole or fail.
 
 CDR_URL is the service, for instance http://127.0.0.1:8080, and CDR_TOKEN a token for it.
 """
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from http.client import HTTPResponse
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException, HTTPResponse
 from typing import Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
@@ -30,6 +31,11 @@ class Client:
 
     @classmethod
     def from_environment(cls) -> "Client":
+        """Raises ApiError where CDR_URL or CDR_TOKEN is missing."""
+        if missing := [name for name in ("CDR_URL", "CDR_TOKEN") if not os.environ.get(name)]:
+            raise ApiError(
+                f"Set {' and '.join(missing)}: the service's URL, and a token for it; `make run` prints both."
+            )
         return cls(os.environ["CDR_URL"], os.environ["CDR_TOKEN"])
 
     def records(self, type_: str, parameters: Mapping[str, str], size: int = 1000) -> Iterator[dict[str, Any]]:
@@ -47,11 +53,31 @@ class Client:
         return self._open(f"{self._base}/{type_}?{urlencode(parameters)}", accept)
 
     def _open(self, address: str, accept: str) -> HTTPResponse:
-        request = Request(address, headers={"Authorization": self._token, "Accept": accept})
+        """Raises ApiError where the service is not reached or refuses."""
         try:
+            request = Request(address, headers={"Authorization": self._token, "Accept": accept})
             response: HTTPResponse = urlopen(request, timeout=TIMEOUT)
         except HTTPError as error:
             with error:
-                problems = json.load(error)["errors"]
-            raise ApiError("; ".join(problem["detail"] for problem in problems)) from error
+                raise ApiError(_refusal(error)) from error
+        except (URLError, HTTPException, OSError, ValueError) as error:
+            raise ApiError(f"{self._base}: {getattr(error, 'reason', error)}") from error
         return response
+
+
+def _refusal(error: HTTPError) -> str:
+    """What a JSON:API error document says, or the status of an answer that is not one."""
+    try:
+        return "; ".join(problem["detail"] for problem in json.load(error)["errors"])
+    except (ValueError, KeyError, TypeError):
+        return f"{error.url}: {error.code} {error.reason}"
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a program; what the service or the network refuses is one line, and exit code 1."""
+    try:
+        main()
+    except (ApiError, HTTPException, OSError) as error:
+        sys.exit(f"{type(error).__name__ if not str(error) else error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

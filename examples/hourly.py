@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import matplotlib as mpl
 import pandas as pd
 from calls import from_csv, last_week
-from cdr_client import Client
+from cdr_client import Client, run
 
 mpl.use("Agg")  # Draws into files; no screen is needed.
 
@@ -54,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,6 +1,7 @@
 """A copy of the calls in SQLite that misses none and repeats none, however late they become visible (docs/sync.md)."""
 
 import json
+import re
 import sqlite3
 import sys
 import time
@@ -9,7 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from cdr_client import Client
+from cdr_client import Client, run
 
 TYPE = "incoming-cdrs"
 LAG = 300.0  # Seconds: longer than any transaction that writes calls, and than a replica is behind.
@@ -81,6 +82,8 @@ def row(record: dict[str, Any]) -> tuple[int, str]:
 
 def main() -> None:
     """`python examples/sync.py FILE [SECONDS]` polls once, or every so many seconds until it is interrupted."""
+    if len(sys.argv) not in (2, 3) or not all(re.fullmatch(r"\d+(\.\d+)?", word) for word in sys.argv[2:]):
+        sys.exit("usage: python examples/sync.py FILE [SECONDS]")
     with closing(Copy(Client.from_environment(), sys.argv[1])) as copy:
         while True:
             print(f"{copy.poll()} new calls", flush=True)
@@ -90,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -24,7 +24,7 @@ Defaults are shown as in TOML. In the environment, text has no quotes, `""` is a
 as JSON, for example `CDR_API_AUTH__SECRETS='["..."]'`.
 
 An unknown key or a value that is not valid stops every command with exit code 2 and one line per problem.
-`cdr-api config` prints the settings in effect, with secrets and DSNs masked.
+`cdr-api config` prints the settings in effect, with secrets and the passwords of DSNs masked.
 
 On a reload (SIGHUP, with more than one worker) new workers read the settings again, except for `listen` and `admin`.
 """

@@ -1,6 +1,19 @@
-"""`python -m service` is the command `cdr-api`."""
+"""The command `cdr-api`, also as `python -m service`."""
 
-from service.cli import main
+import signal
+
+
+def main() -> int:
+    """Runs the command; Ctrl-C while the program is still being read ends it without a traceback."""
+    handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if handled:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from service import cli  # It reads nearly all of the program.
+
+    if handled:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return cli.main()
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -3,16 +3,19 @@
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from service import settings, telemetry
 from service.auth.tokens import DynamicClaims, Subject, TokenService
 from service.commands import export, healthcheck, indexes
-from service.db import pool, schema
+from service.db import dsn as dsns
+from service.db import schema
 from service.demo import demo
 from service.files import SQL
 from service.observability import logs
@@ -27,7 +30,16 @@ SERVED = (*DSNS, "auth.secrets")
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command."""
-    arguments = _parser().parse_args(words)
+    try:
+        code = _run(_parser().parse_args(words))
+        sys.stdout.flush()
+    except BrokenPipeError:  # Whatever reads the output has what it wanted, as in `| head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         loaded = settings.load(arguments.config, os.environ)
         logs.configure(loaded.log.level, loaded.log.format)
@@ -71,7 +83,7 @@ def _demo(loaded: Settings, arguments: argparse.Namespace) -> None:
 
 
 def _config(loaded: Settings, _: argparse.Namespace) -> None:
-    print(json.dumps(settings.shown(loaded), indent=2))
+    print(json.dumps(settings.shown(loaded, dsns.masked), indent=2))
 
 
 def _healthcheck(loaded: Settings, _: argparse.Namespace) -> None:
@@ -93,9 +105,16 @@ def _export(loaded: Settings, arguments: argparse.Namespace) -> None:
 
 
 def _subject(arguments: argparse.Namespace) -> Subject:
-    if arguments.api_access is not None:
-        return int(arguments.api_access)
-    return DynamicClaims(arguments.customer_id, arguments.profile_id, tuple(arguments.account_id))
+    """The caller that the words name. Raises SettingsError where they contradict each other."""
+    if arguments.api_access is None:
+        profile = 1 if arguments.profile_id is None else arguments.profile_id
+        return DynamicClaims(arguments.customer_id, profile, tuple(arguments.account_id))
+    given = {"--account-id": arguments.account_id, "--profile-id": arguments.profile_id is not None}
+    if problems := [
+        f"{word}: goes with --customer-id only; a row of sys.api_access has its own" for word in given if given[word]
+    ]:
+        raise SettingsError(problems)
+    return int(arguments.api_access)
 
 
 def _apply(loaded: Settings, _: argparse.Namespace) -> None:
@@ -109,6 +128,8 @@ def _partitions(loaded: Settings, arguments: argparse.Namespace) -> None:
     _require(loaded, "databases.cdr.dsn")
     if arguments.last < arguments.first:
         raise SettingsError(["--to: lies before --from"])
+    if arguments.last == date.max:
+        raise SettingsError([f"--to: must be before {date.max}"])
     created = schema.create_partitions(loaded.databases.cdr.dsn, arguments.first, arguments.last)
     print("\n".join(created) or "All of them exist already.")
 
@@ -126,7 +147,7 @@ def _require(loaded: Settings, *keys: str) -> None:
         ("databases.cdr.replicas", dsn) for dsn in cdr.replicas
     ]
     problems = list(telemetry.problems(loaded.telemetry))
-    problems += [f"{key}: {problem}" for key, dsn in given if (problem := pool.problem_with(dsn))]
+    problems += [f"{key}: {problem}" for key, dsn in given if (problem := dsns.problem_with(dsn))]
     if problems:
         raise SettingsError(problems)
 
@@ -138,11 +159,14 @@ def _require_recordings(loaded: Settings) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cdr-api", description='The CDR part of the "customer v1" JSON:API.')
-    parser.add_argument("--config", metavar="FILE", help="settings that override the defaults, TOML")
+    parser.add_argument("--version", action="version", version=f"cdr-api {version('cdr-api')}")
+    _add_config(parser, default=None)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(to: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str) -> argparse.ArgumentParser:
-        return to.add_parser(name, help=text, description=text)
+        added = to.add_parser(name, help=text, description=text)
+        _add_config(added, default=argparse.SUPPRESS)  # What was said before the command stays.
+        return added
 
     add(commands, "serve", "Serve the API.").set_defaults(command=_serve)
 
@@ -170,8 +194,8 @@ def _parser() -> argparse.ArgumentParser:
     database = add(commands, "database", "Prepare databases of your own.").add_subparsers(metavar="WHAT", required=True)
     add(database, "apply", "Create the tables that are missing.").set_defaults(command=_apply)
     partitions = add(database, "partitions", "Create daily partitions of cdr.cdr that are missing.")
-    partitions.add_argument("--from", dest="first", type=date.fromisoformat, metavar="DATE", required=True)
-    partitions.add_argument("--to", dest="last", type=date.fromisoformat, metavar="DATE", required=True)
+    partitions.add_argument("--from", dest="first", type=_day, metavar="DATE", required=True)
+    partitions.add_argument("--to", dest="last", type=_day, metavar="DATE", required=True)
     partitions.set_defaults(command=_partitions)
     searching = add(database, "indexes", "Show the optional indexes for searches, or create or drop some of them.")
     change = searching.add_mutually_exclusive_group()
@@ -183,12 +207,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_config(parser: argparse.ArgumentParser, default: str | None) -> None:
+    text = "settings that override the defaults, TOML"
+    parser.add_argument("--config", metavar="FILE", default=default, help=text)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write one as 2026-03-01") from error
+
+
 def _add_subject(parser: argparse.ArgumentParser) -> None:
     whose = parser.add_mutually_exclusive_group(required=True)
     whose.add_argument("--api-access", type=int, metavar="ID", help="of the row in sys.api_access")
     whose.add_argument("--customer-id", type=int, metavar="N", help="stands for a dynamic token")
-    parser.add_argument("--profile-id", type=int, metavar="N", default=1, help="portal profile of a dynamic token")
-    parser.add_argument("--account-id", type=int, metavar="N", action="append", default=[], help="limits; repeatable")
+    parser.add_argument("--profile-id", type=int, metavar="N", help="portal profile of a dynamic token (default: 1)")
+    parser.add_argument(
+        "--account-id", type=int, metavar="N", action="append", default=[], help="limits a dynamic token; repeatable"
+    )
 
 
 def _complain(problems: Sequence[str], code: int) -> int:

@@ -1,8 +1,9 @@
 """Settings: the default file, a file over it, the environment over both; frozen values come out, or every problem."""
 
 import json
+import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
@@ -19,6 +20,8 @@ from service.files import DEFAULT_SETTINGS
 
 PREFIX = "CDR_API_"
 CONFIG = "CDR_API_CONFIG"
+# What Kubernetes and container links set for a service whose name begins with "cdr-api".
+LINK = re.compile(r"CDR_API(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 MIN_SECRET_LENGTH = 32  # Bytes, as many as the HMAC's hash gives.
 MASKED = "********"
 
@@ -64,7 +67,7 @@ class Endpoint(types.String):
         text = super()._deserialize(value, *args, **kwargs)
         url = urlsplit(text)
         if text and (url.scheme not in ("http", "https") or not url.hostname):
-            raise ValidationError(f"{text!r} is no http or https URL.")
+            raise ValidationError("is not an http or https URL.")  # It may have a password.
         return text
 
 
@@ -303,21 +306,18 @@ def require(settings: Settings, *keys: str) -> None:
         raise SettingsError(problems)
 
 
-def shown(settings: Settings) -> dict[str, Any]:
-    """The effective settings as plain values, with secrets and the passwords in DSNs masked."""
+def shown(settings: Settings, masked: Callable[[str], str] = lambda _: MASKED) -> dict[str, Any]:
+    """The effective settings as plain values, with secrets masked and DSNs of databases as `masked` shows them."""
     values = asdict(settings)
+    cdr, routing, s3 = values["databases"]["cdr"], values["databases"]["routing"], values["recordings"]["s3"]
+    for section in (cdr, routing):
+        section["dsn"] = section["dsn"] and masked(section["dsn"])
+    cdr["replicas"] = [masked(dsn) for dsn in cdr["replicas"]]
     values["auth"]["secrets"] = [MASKED for _ in values["auth"]["secrets"]]
-    for section, key in (
-        (values["databases"]["cdr"], "dsn"),
-        (values["databases"]["routing"], "dsn"),
-        (values["recordings"]["s3"], "access_key_id"),
-        (values["recordings"]["s3"], "secret_access_key"),
-    ):
-        if section[key]:
-            section[key] = MASKED
-    values["databases"]["cdr"]["replicas"] = [MASKED for _ in values["databases"]["cdr"]["replicas"]]
-    if values["telemetry"]["sentry_dsn"]:
-        values["telemetry"]["sentry_dsn"] = MASKED
+    for section, key in ((s3, "access_key_id"), (s3, "secret_access_key"), (values["telemetry"], "sentry_dsn")):
+        section[key] = section[key] and MASKED
+    for section, key in ((s3, "endpoint"), (values["telemetry"], "otlp_endpoint")):
+        section[key] = re.sub(r"//[^/]*@", f"//{MASKED}@", section[key])
     return values
 
 
@@ -357,7 +357,7 @@ def _file(path: Path) -> dict[str, Any]:
 def _from_environment(environment: Mapping[str, str], defaults: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, text in environment.items():
-        if not name.startswith(PREFIX) or name == CONFIG:
+        if not name.startswith(PREFIX) or name == CONFIG or _is_link(name, text):
             continue
         *sections, key = name.removeprefix(PREFIX).lower().split("__")
         node, default = found, defaults
@@ -366,6 +366,11 @@ def _from_environment(environment: Mapping[str, str], defaults: Mapping[str, Any
             default = default.get(section, {}) if isinstance(default, dict) else {}
         node[key] = _read(text, default.get(key) if isinstance(default, dict) else None)
     return found
+
+
+def _is_link(name: str, text: str) -> bool:
+    """Whether a variable tells of a service of Kubernetes; what only ends in PORT does so if its value is a URL."""
+    return LINK.fullmatch(name) is not None or (name.endswith("_PORT") and text.startswith(("tcp://", "udp://")))
 
 
 def _read(text: str, default: Any) -> Any:

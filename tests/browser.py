@@ -50,7 +50,7 @@ FILL = """
 
 
 class Tab:
-    """A tab, and what happened in it: the addresses it asked for, and its errors."""
+    """A tab, and what happened in it: the addresses it asked for, and its warnings and errors."""
 
     def __init__(self, socket: ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -68,6 +68,11 @@ class Tab:
                 assert "error" not in message, message
                 return message["result"]
             self._note(message["method"], message["params"])
+
+    async def size(self, width: int, height: int) -> None:
+        """Is shown as a window or, below 700 pixels, as a phone does."""
+        shown = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 700}
+        await self.call("Emulation.setDeviceMetricsOverride", **shown)
 
     async def open(self, url: str) -> None:
         for domain in ("Page", "Network", "Runtime", "Log"):
@@ -105,7 +110,9 @@ class Tab:
             self.requested.append(parameters["request"]["url"])
         elif event == "Runtime.exceptionThrown":
             self.errors.append(str(parameters["exceptionDetails"]))
-        elif event == "Log.entryAdded" and parameters["entry"]["level"] == "error":
+        elif event == "Runtime.consoleAPICalled" and parameters["type"] in ("warning", "error"):
+            self.errors.append(str(parameters["args"]))
+        elif event == "Log.entryAdded" and parameters["entry"]["level"] in ("warning", "error"):
             self.errors.append(f"{parameters['entry']['text']} {parameters['entry'].get('url')}")
 
 

@@ -1,9 +1,16 @@
 // Shows the description; nothing is asked of any other host.
-window.ui = SwaggerUIBundle({
-  url: "/api/rest/customer/v1/openapi.json",
-  dom_id: "#viewer",
-  deepLinking: true,
-  defaultModelsExpandDepth: 0,
-  displayRequestDuration: true,
-  validatorUrl: null,
-});
+
+fetch("/api/rest/customer/v1/openapi.json")
+  .then((response) => response.json())
+  .then((description) => {
+    window.ui = SwaggerUIBundle({
+      spec: simplify(description),
+      dom_id: "#viewer",
+      plugins: [additions],
+      filter: true,
+      deepLinking: true,
+      defaultModelsExpandDepth: -1,
+      displayRequestDuration: true,
+      validatorUrl: null,
+    });
+  });

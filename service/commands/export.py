@@ -1,8 +1,7 @@
 """The command `cdr-api export`: the export of the API, read straight from the databases into a file."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import BinaryIO, Protocol
 
 from service.auth.access import Access
 from service.auth.tokens import Subject
+from service.commands import output
 from service.commands.progress import Progress
 from service.db.export import TooManyRowsError
 from service.errors import ApiError, BadRequestError, UnauthorizedError
@@ -23,7 +23,6 @@ from service.tables import export_request, formats
 from service.tables.formats import Format
 
 FORMATS = (*formats.FORMATS, "parquet")
-STANDARD_OUTPUT = Path("-")
 
 
 class ExportError(Exception):
@@ -61,6 +60,8 @@ def run(settings: Settings, job: ExportJob) -> None:
         raise ExportError(f"There are more than export.max_rows = {settings.export.max_rows} records.") from error
     except OverflowError as error:
         raise ExportError(str(error)) from error
+    except BrokenPipeError:
+        raise  # Its reader has what it wanted.
     except OSError as error:
         raise ExportError(f"{job.output}: {error.strerror or error}") from error
 
@@ -83,14 +84,14 @@ async def _export(services: Services, job: ExportJob, caller: Caller) -> None:
     wanted = export_request.parse(resource, parameters, caller, datetime.now(UTC), limits.max_days, limits.max_rows)
     renderer = render.renderer_for(resource, wanted.view)
     async with services.exports.open(wanted.query, linked=renderer.linked, counted=True) as export:
-        with _atomic_file(job.output) as file:
+        with output.opened(job.output) as file:
             writer = _writer(job.format, file, resource, formats.headings(resource, wanted.view))
             progress = Progress(export.total or 0)
             async for rows in export.batches():
                 writer.write(renderer.flat(rows, export.related))
                 progress.more(len(rows))
             writer.close()
-        progress.end("standard output" if job.output == STANDARD_OUTPUT else str(job.output))
+        progress.end("standard output" if job.output == output.STANDARD_OUTPUT else str(job.output))
 
 
 class _TextWriter:
@@ -115,19 +116,3 @@ def _writer(format_: str, file: BinaryIO, resource: Resource, headings: Sequence
     except ImportError as error:
         raise ExportError("Parquet needs another package: pip install '.[parquet]'.") from error
     return parquet.ParquetWriter(file, resource, headings)
-
-
-@contextmanager
-def _atomic_file(output: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name only when it is whole."""
-    if output == STANDARD_OUTPUT:
-        with open(1, "wb", closefd=False) as file:
-            yield file
-        return
-    unfinished = output.with_name(f"{output.name}.part")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-        unfinished.replace(output)
-    finally:
-        unfinished.unlink(missing_ok=True)

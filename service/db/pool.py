@@ -12,7 +12,7 @@ from contextvars import Context
 
 import psycopg2
 import structlog
-from psycopg2.extensions import TransactionRollbackError, parse_dsn
+from psycopg2.extensions import TransactionRollbackError
 
 from service.concurrency.tasks import run_periodically
 from service.db.connection import Connection, Limits, Rows
@@ -20,7 +20,7 @@ from service.db.statement import Statement
 from service.errors import ApiError, DatabaseUnavailableError, busy, unavailable
 from service.observability import metrics, timings
 
-__all__ = ["PING", "Limits", "Pool", "Rows", "problem_with"]
+__all__ = ["PING", "Limits", "Pool", "Rows"]
 
 log = structlog.get_logger()
 
@@ -32,15 +32,6 @@ INTERVAL = 1.0  # Seconds between two looks at all connections.
 MAX_RETRY_PAUSE = 2.0  # Seconds between attempts to reach a database at the start.
 MAX_ATTEMPTS = 3  # At a statement that conflicts with what a replica is replaying.
 LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, TimeoutError)
-
-
-def problem_with(dsn: str) -> str | None:
-    """Why a text is no DSN, in one line, or None."""
-    try:
-        parse_dsn(dsn)
-    except psycopg2.ProgrammingError as error:
-        return _line(error)
-    return None
 
 
 class Pool:

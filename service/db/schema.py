@@ -1,6 +1,6 @@
 """Folders of SQL and spans of days go in, a database ready to serve comes out; no request ever comes here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from service.db import indexes
 
+BATCH = 50  # Partitions of one transaction; each needs some ten of the locks that all transactions share.
 # The explicit offset makes the bounds UTC whatever the time zone of the server or the session.
 PARTITION = sql.SQL("CREATE TABLE {partition} PARTITION OF cdr.cdr FOR VALUES FROM ({first}) TO ({next})")
 PARTITIONS = """
@@ -19,6 +20,7 @@ SELECT pg_class.relnamespace::regnamespace || '.' || pg_class.relname
   JOIN pg_class ON pg_class.oid = pg_inherits.inhrelid
  WHERE pg_inherits.inhparent = to_regclass('cdr.cdr')
 """
+RECORDED = "SELECT DISTINCT local_tag FROM cdr.cdr WHERE audio_recorded"
 
 
 class SchemaError(Exception):
@@ -39,16 +41,11 @@ def apply(dsn: str, folder: Path) -> list[str]:
 def create_partitions(dsn: str, first: date, last: date) -> list[str]:
     """Create the UTC days' partitions of cdr.cdr that do not exist, both ends included, and return their names.
 
-    Raises SchemaError, for instance where a partition of another name holds part of a day (contract 16.1).
+    BATCH of them share a transaction, which holds locks on each. `last` is before date.max. Raises SchemaError, for
+    instance where a partition of another name holds part of a day (contract 16.1); earlier batches stay.
     """
-    with _transaction(dsn) as cursor:
-        cursor.execute(PARTITIONS)
-        existing = {name for (name,) in cursor}
-        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        missing = [day for day in days if _partition_of(day) not in existing]
-        for day in missing:
-            _create_partition(cursor, day)
-    return [_partition_of(day) for day in missing]
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    return [name for start in range(0, len(days), BATCH) for name in _create_missing(dsn, days[start : start + BATCH])]
 
 
 def load_demo(dsn_cdr: str, dsn_routing: str, folder: Path) -> None:
@@ -57,6 +54,13 @@ def load_demo(dsn_cdr: str, dsn_routing: str, folder: Path) -> None:
     create_partitions(dsn_cdr, today - timedelta(days=11), today + timedelta(days=3))
     apply(dsn_routing, folder / "routing")
     apply(dsn_cdr, folder / "cdr")
+
+
+def recorded_tags(dsn: str) -> list[str]:
+    """Return the local tags of the calls that were recorded. Raises SchemaError."""
+    with _transaction(dsn) as cursor:
+        cursor.execute(RECORDED)
+        return [tag for (tag,) in cursor]
 
 
 @contextmanager
@@ -75,7 +79,17 @@ def _run_file(cursor: Cursor, file: Path) -> None:
         if text:
             cursor.execute(text)
     except psycopg2.Error as error:
-        raise SchemaError(f"{file.name} failed: {error.diag.message_primary or error}.") from error
+        raise SchemaError(f"{file.name} failed: {_reason(error)}") from error
+
+
+def _create_missing(dsn: str, days: Sequence[date]) -> list[str]:
+    with _transaction(dsn) as cursor:
+        cursor.execute(PARTITIONS)
+        existing = {name for (name,) in cursor}
+        missing = [day for day in days if _partition_of(day) not in existing]
+        for day in missing:
+            _create_partition(cursor, day)
+    return [_partition_of(day) for day in missing]
 
 
 def _create_partition(cursor: Cursor, day: date) -> None:
@@ -87,7 +101,13 @@ def _create_partition(cursor: Cursor, day: date) -> None:
     try:
         cursor.execute(statement)
     except psycopg2.Error as error:
-        raise SchemaError(f"No partition for {day}: {error.diag.message_primary or error}.") from error
+        raise SchemaError(f"No partition for {day}: {_reason(error)}") from error
+
+
+def _reason(error: psycopg2.Error) -> str:
+    """What PostgreSQL says, and what it suggests."""
+    said = f"{error.diag.message_primary or error}."
+    return f"{said} {error.diag.message_hint}" if error.diag.message_hint else said
 
 
 def _partition_of(day: date) -> str:

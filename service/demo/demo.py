@@ -2,16 +2,18 @@
 
 import os
 import secrets
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from service.auth.tokens import TokenService
 from service.db import schema
+from service.demo import recordings
 from service.demo.postgres import EmbeddedPostgresError as Unavailable
 from service.demo.postgres import Server
 from service.files import SQL
 from service.process import server
-from service.settings import Settings
+from service.settings import Recordings, Settings
 
 __all__ = ["Unavailable", "run"]
 
@@ -27,26 +29,45 @@ def run(settings: Settings, folder: str) -> None:
         for name in ("cdr", "routing"):
             schema.apply(dsn, SQL / "schema" / name)
         schema.load_demo(dsn, dsn, SQL / "demo")
-        served = _with(settings, dsn)
+        served = _with(settings, dsn, _recordings(settings, dsn, Path(folder)))
         token = TokenService(served.auth.secrets, None).issue(LISTENER)
-        server.run(served, lambda url: _introduce(url, token))
+        try:
+            server.run(served, lambda url: _introduce(url, dsn, token))
+        except server.AddressInUseError as error:
+            raise server.ListenError(f"{error}: CDR_API_LISTEN__PORT=8090 make run") from error
 
 
-def _with(settings: Settings, dsn: str) -> Settings:
+def _recordings(settings: Settings, dsn: str, folder: Path) -> Recordings:
+    """Files with a tone, where the settings leave the recordings to an nginx that the demo does not have."""
+    if settings.recordings.mode != "x-accel":
+        return settings.recordings
+    directory = folder / "recordings"
+    recordings.make(directory, schema.recorded_tags(dsn))
+    return replace(settings.recordings, mode="directory", directory=str(directory), format=recordings.FORMAT)
+
+
+def _with(settings: Settings, dsn: str, served: Recordings) -> Settings:
     databases = settings.databases
     return replace(
         settings,
         listen=replace(settings.listen, workers=1),  # The database ends with this process, and so do its workers.
         databases=replace(databases, cdr=replace(databases.cdr, dsn=dsn), routing=replace(databases.routing, dsn=dsn)),
+        recordings=served,
         auth=replace(settings.auth, secrets=settings.auth.secrets or [secrets.token_hex(32)]),
     )
 
 
-def _introduce(url: str, token: str) -> None:
+def _introduce(url: str, dsn: str, token: str) -> None:
     api = f"{url}/api/rest/customer/v1"
     _say(
         f"""
-The demo serves on {url} (process {os.getpid()}); Ctrl-C ends it. Try:
+The demo serves on {url} (process {os.getpid()}); Ctrl-C ends it.
+
+This page describes the API and tries requests, with the token below:
+
+  {api}/docs
+
+In another terminal:
 
   TOKEN={token}
   curl -i -H "Authorization: $TOKEN" '{api}/incoming-cdrs/{RECORDED}'
@@ -54,8 +75,18 @@ The demo serves on {url} (process {os.getpid()}); Ctrl-C ends it. Try:
   curl -i -H "Authorization: $TOKEN" '{api}/incoming-cdrs?page[size]=2' -g
   curl -i -H "Authorization: $TOKEN" '{api}/cdrs?include=account&filter[duration_gt]=60&page[size]=2' -g
   curl -i -H "Authorization: $TOKEN" '{api}/accounts'
+  curl -o call.wav -H "Authorization: $TOKEN" '{api}/incoming-cdrs/{RECORDED}/rec'
+
+  export CDR_API_DATABASES__CDR__DSN={dsn} CDR_API_DATABASES__ROUTING__DSN={dsn}
+  {_program()} export incoming-cdrs --api-access {LISTENER} --output calls.csv
 """
     )
+
+
+def _program() -> str:
+    """The words that run this program again."""
+    started = Path(sys.argv[0])
+    return str(started) if started.name == "cdr-api" else f"{sys.executable} -m service"
 
 
 def _say(text: str) -> None:

@@ -13,6 +13,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from service.observability.log_writer import LogWriter
 
+QUERY_CANCELED = "57014"  # PostgreSQL's code.
+
+
 STANDARD_ERROR = 2
 
 
@@ -68,5 +71,11 @@ class _Forward(logging.Handler):
     """Hands a library's record to structlog; only its first line, because asyncio lists exceptions in the others."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "asyncio" and record.exc_info and _is_canceled(record.exc_info[1]):
+            return  # aiopg tells asyncio of each statement that took too long; whoever sent it says so itself.
         event = record.getMessage().partition("\n")[0]
         structlog.get_logger(record.name).log(record.levelno, event, exc_info=record.exc_info)
+
+
+def _is_canceled(error: BaseException | None) -> bool:
+    return getattr(error, "pgcode", None) == QUERY_CANCELED

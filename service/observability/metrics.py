@@ -2,13 +2,25 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    values,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from service.observability.processes import WorkersCollector
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -20,7 +32,7 @@ REGISTRY = CollectorRegistry()
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-Metric = TypeVar("Metric", Counter, Gauge, Histogram)
+Series = TypeVar("Series", Counter, Gauge, Histogram)
 
 
 def _counter(name: str, text: str, *labels: str) -> Counter:
@@ -46,6 +58,11 @@ def _gauge_min(name: str, text: str, *labels: str) -> Gauge:
     return Gauge(f"cdr_api_{name}", text, labels, registry=REGISTRY, multiprocess_mode="livemin")
 
 
+def _gauge_latest(name: str, text: str, *labels: str) -> Gauge:
+    """A gauge of which the value that was set last is shown, whichever worker has set it."""
+    return Gauge(f"cdr_api_{name}", text, labels, registry=REGISTRY, multiprocess_mode="livemostrecent")
+
+
 BUILD_INFO = _gauge_max("build_info", "Always 1; the labels say what runs.", "version", "python")
 REQUESTS = _counter("requests", "Requests; 499 is a client that went away.", "route", "method", "status")
 REQUEST_SECONDS = _histogram("request_seconds", "Time to make an answer.", "route")
@@ -57,6 +74,8 @@ CONNECTIONS_CLOSED = _counter("connections_closed", "Connections that the servic
 LOG_LINES_DROPPED = _counter("log_lines_dropped", "Log lines that were not written, because nobody reads them.")
 RESPONSE_BYTES = _counter("response_bytes", "Bytes of bodies.", "route")
 
+READY = _gauge_latest("ready", "Whether /ready answers 200.")
+DATABASE_UP = _gauge_latest("database_up", "Whether a database answers, if only by a replica.", "database")
 POOL_CONNECTIONS = _gauge_sum("pool_connections", "Connections to a database.", "pool", "state")
 POOL_WAIT_SECONDS = _histogram("pool_wait_seconds", "Time until a connection was free.", "pool")
 STATEMENT_SECONDS = _histogram("statement_seconds", "Time that a statement took, by its file.", "pool", "statement")
@@ -75,15 +94,18 @@ KNOWN: dict[Counter | Gauge | Histogram, tuple[tuple[str, ...], ...]] = {
     REQUESTS_REFUSED: tuple((reason,) for reason in ("queue", "customer_queue", "wait", "rate", "streams")),
     CONNECTIONS_CLOSED: tuple((reason,) for reason in CLOSING),
     POOL_CONNECTIONS: tuple((pool, state) for pool in ("cdr", "routing") for state in ("idle", "busy")),
+    DATABASE_UP: (("cdr",), ("routing",)),
     POOL_WAIT_SECONDS: (("cdr",), ("routing",)),
     DIRECTORY_LOOKUPS: tuple((outcome,) for outcome in ("direct", "envelope", "everywhere", "missing")),
     CACHE_REQUESTS: tuple((cache, outcome) for cache in ("token", "caller", "total") for outcome in ("hit", "miss")),
 }
-PLAIN = (CONNECTIONS, LOG_LINES_DROPPED, REQUESTS_IN_FLIGHT, REQUESTS_WAITING, DIRECTORY_AGE_SECONDS)
+PLAIN = (CONNECTIONS, LOG_LINES_DROPPED, READY, REQUESTS_IN_FLIGHT, REQUESTS_WAITING, DIRECTORY_AGE_SECONDS)
+
+ProcessCollector(registry=REGISTRY)
 
 
 @lru_cache(4096)
-def series(metric: Metric, *labels: object) -> Metric:
+def series(metric: Series, *labels: object) -> Series:
     """The series of a metric with these labels, which takes the library a while to find."""
     return metric.labels(*labels)
 
@@ -117,10 +139,18 @@ def worker_exited(process: int) -> None:
     mark_process_dead(process)  # type: ignore[no-untyped-call] # It has no types.
 
 
+def set_health(databases: Mapping[str, bool], *, ready: bool) -> None:
+    """Sets what the operator's port has just found out: which databases answer, and whether requests may come."""
+    READY.set(ready)
+    for name, up in databases.items():
+        DATABASE_UP.labels(name).set(up)
+
+
 def render() -> bytes:
     """All values as text for Prometheus, those of the other workers included."""
     if FOLDER not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # It has no types.
+    registry.register(WorkersCollector(Path(os.environ[FOLDER])))
     return generate_latest(registry)

@@ -1,6 +1,7 @@
 """Settings to listening processes, until a signal ends them."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -23,6 +24,10 @@ log = structlog.get_logger()
 
 class ListenError(Exception):
     """An address cannot be listened on; the message says which and why."""
+
+
+class AddressInUseError(ListenError):
+    """Another process listens there."""
 
 
 def run(
@@ -89,7 +94,10 @@ def _bound(section: str, host: str, port: int) -> socket.socket:
         bound = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise ListenError(f"{section}.host, {section}.port: {host}:{port}: {reason}") from error
+        problem = f"{section}.host, {section}.port: {host}:{port}: {reason}"
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUseError(f"{problem}; CDR_API_{section.upper()}__PORT chooses another port") from error
+        raise ListenError(problem) from error
     bound.setblocking(False)
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)  # Connections inherit it.
     return bound

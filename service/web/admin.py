@@ -18,7 +18,7 @@ Health = Callable[[], Awaitable[Mapping[str, str | None]]]
 
 @dataclass(frozen=True, slots=True)
 class AdminState:
-    """What the port tells of: `stopping` is set from a signal to stop on; `health` says what each part suffers of."""
+    """What the port tells of: `stopping` is set by a signal to stop; `health` says what is wrong with databases."""
 
     stopping: asyncio.Event
     health: Health
@@ -45,16 +45,19 @@ async def live(_: web.Request) -> web.Response:
 async def ready(request: web.Request) -> web.Response:
     """Whether requests should be sent here, and all that speaks against it."""
     operated = request.app[ADMIN_STATE]
-    parts = await operated.health()
-    reasons = [f"{name}: {problem}" for name, problem in parts.items() if problem is not None]
+    databases = await operated.health()
+    reasons = [f"database {name}: {problem}" for name, problem in databases.items() if problem is not None]
     if operated.stopping.is_set():
         reasons.insert(0, "stopping")
-    states = {name: "down" if problem else "up" for name, problem in parts.items()}
+    states = {f"database {name}": "down" if problem else "up" for name, problem in databases.items()}
     return _document(503 if reasons else 200, {"ready": not reasons, "reasons": reasons, "parts": states})
 
 
-async def measured(_: web.Request) -> web.Response:
-    """Everything that is measured, of all processes, for Prometheus."""
+async def measured(request: web.Request) -> web.Response:
+    """Everything that is measured, of all processes, for Prometheus; each time the databases are asked first."""
+    operated = request.app[ADMIN_STATE]
+    up = {name: problem is None for name, problem in (await operated.health()).items()}
+    metrics.set_health(up, ready=all(up.values()) and not operated.stopping.is_set())
     text = await asyncio.to_thread(metrics.render)
     return web.Response(body=text, headers={"content-type": metrics.CONTENT_TYPE, **NOT_CACHED})
 

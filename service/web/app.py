@@ -106,7 +106,7 @@ async def _admin_server(listening: socket.socket, app: web.Application) -> Async
 
 
 async def _health(opened: Services) -> Mapping[str, str | None]:
-    """What is wrong with each part, by name; None if it answers, even if only a replica does."""
+    """What is wrong with each database, by name; None if it answers, even if only a replica does."""
     databases = opened.databases
     problems = await asyncio.gather(*(admin.problem_of(database.fetch(PING)) for database in databases.values()))
-    return dict(zip((f"database {name}" for name in databases), problems, strict=True))
+    return dict(zip(databases, problems, strict=True))

@@ -13,6 +13,7 @@ from service.web.routes import BASE
 from service.web.static import StaticFile, StaticFiles
 
 PACKAGE = "swagger_ui_bundle"
+OWN = ("simplify.js", "components.js", "viewer.js", "viewer.css")
 DRAWING = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".png": "image/png"}
 HTML = "text/html; charset=utf-8"
@@ -28,7 +29,7 @@ def static_files(resources: Mapping[str, Resource], settings: Settings) -> Stati
 
 def _viewer(installed: Path) -> Iterator[tuple[tuple[str, ...], StaticFile]]:
     yield (*BASE, "docs"), StaticFile(HTML, (DOCS / "index.html").read_bytes())
-    for file in (DOCS / "viewer.js", *(installed / name for name in DRAWING)):
+    for file in (*(DOCS / name for name in OWN), *(installed / name for name in DRAWING)):
         yield (*BASE, "docs", file.name), StaticFile(TYPES[file.suffix], file.read_bytes())
 
 

@@ -141,7 +141,7 @@ def test_every_filter_is_a_parameter(type_: str) -> None:
 @pytest.mark.parametrize("type_", ["incoming-cdrs", "cdrs", "accounts"])
 def test_every_column_is_described_as_null_where_it_may_be(type_: str) -> None:
     resource = resources(UTC, {})[type_]
-    shown = SPECIFICATION["components"]["schemas"][type_]["properties"]["attributes"]["properties"]
+    shown = SPECIFICATION["components"]["schemas"][f"{type_}-attributes"]["properties"]
     assert [name for name, schema in shown.items() if "null" not in schema["type"]] == [
         name.replace("_", "-") for name, field in resource.attributes.items() if not field.allow_none
     ]
@@ -394,7 +394,7 @@ async def test_what_is_hidden_is_not_described(serve: Serve, filled: Data) -> No
     api = await serve(filled.dsn, RESOURCES__OUTGOING_CDR_HIDE_FIELDS='["src_name_in", "account"]')
     specification = (await api.get("openapi.json")).json
     members = specification["components"]["schemas"]["cdrs"]["properties"]
-    assert "src-name-in" not in members["attributes"]["properties"]
+    assert "src-name-in" not in specification["components"]["schemas"]["cdrs-attributes"]["properties"]
     assert "relationships" not in members
     listed = specification["paths"]["/cdrs"]["get"]["responses"]["200"]["content"]
     assert "relationships" not in specification["components"]["schemas"]["cdrs-placed"]["properties"]

@@ -1,12 +1,15 @@
 """The commands as an operator runs them, in processes of their own."""
 
+import io
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import urllib.error
 import urllib.request
+import wave
 from pathlib import Path
 
 import pytest
@@ -82,7 +85,18 @@ def test_a_taken_port_is_said_in_words(empty_database: str) -> None:
         port = program.url.rpartition(":")[2]
         ended = run(["serve"], **settings(empty_database), LISTEN__PORT=port, LOG__LEVEL="error")
     assert ended.returncode == 1
-    assert ended.stderr.startswith("cdr-api: listen.host, listen.port:")
+    assert ended.stderr == (
+        f"cdr-api: listen.host, listen.port: 127.0.0.1:{port}: Address already in use;"
+        " CDR_API_LISTEN__PORT chooses another port\n"
+    )
+
+
+def test_the_demo_says_how_to_take_another_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = run(["demo", "--folder", str(tmp_path / "demo")], LISTEN__PORT=port, LOG__LEVEL="error")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].endswith("another port: CDR_API_LISTEN__PORT=8090 make run")
 
 
 def test_the_service_waits_for_its_database_and_says_so(postgres: Databases, prepared: str) -> None:
@@ -109,6 +123,18 @@ def test_a_signal_ends_the_service_in_order(empty_database: str, ending: signal.
         assert program.end(ending) == 0
 
 
+def shape(text: str) -> set[str]:
+    """Its lines without what differs from run to run; log lines are left out."""
+    lines = re.sub(r"127\.0\.0\.1:\d+|\(process \d+\)|TOKEN=.*|in \S+/\.?demo\.$", "*", text, flags=re.MULTILINE)
+    return {line for line in lines.splitlines() if "[info" not in line}
+
+
+def sample_of(command: str) -> set[str]:
+    """What README.md shows after a command, as `shape` gives it."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    return shape(readme.partition(f"$ {command}\n")[2].partition("```")[0].strip("\n"))
+
+
 def test_the_demo_answers_its_own_examples_twice_in_a_row(tmp_path: Path) -> None:
     for _ in range(2):
         words = [*SERVICE, "demo", "--folder", str(tmp_path / "demo")]
@@ -117,13 +143,22 @@ def test_the_demo_answers_its_own_examples_twice_in_a_row(tmp_path: Path) -> Non
         assert process.stdout is not None
         with process.stdout as lines:
             printed = []
-            while not printed or "/accounts" not in printed[-1]:
+            while not printed or " export incoming-cdrs " not in printed[-1]:
                 printed.append(next(lines))
             text = "".join(printed)
+            assert sample_of("make run") - {"Making a data folder of PostgreSQL 18 *"} <= shape(text)
             token = re.search(r"TOKEN=(\S+)", text)
             assert token is not None
-            answers = [get(url, token[1])[0] for url in re.findall(r"'(http://[^']+)'", text)]
-            assert answers == [200] * 5
+            answers = [get(url, token[1]) for url in re.findall(r"'(http://[^']+)'", text)]
+            assert [status for status, _ in answers] == [200] * 6
+            with wave.open(io.BytesIO(answers[-1][1])) as tone:
+                assert (tone.getframerate(), tone.getnframes(), len(set(tone.readframes(8000)))) == (8000, 8000, 2)
+            page = re.search(r"^  (http://\S+/docs)$", text, re.MULTILINE)
+            assert page is not None
+            assert get(page[1])[0] == 200
+            exporting = text[text.index("  export CDR_API") :].replace("calls.csv", str(tmp_path / "calls.csv"))
+            subprocess.run(["sh", "-euc", exporting], check=True, stderr=subprocess.PIPE, timeout=60)
+            assert len((tmp_path / "calls.csv").read_text().splitlines()) > 10
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=30) == 0
         assert not (tmp_path / "demo" / "data" / "postmaster.pid").exists()

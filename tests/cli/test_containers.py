@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 import wave
 from pathlib import Path
@@ -78,11 +79,42 @@ def test_what_serves_can_neither_write_nor_gain_rights(name: str) -> None:
     assert re.search(r"^USER (?!root)", DOCKERFILE, re.MULTILINE)
 
 
+def test_nothing_is_left_behind_but_the_named_volumes() -> None:
+    """Docker makes a volume of its own wherever the image of PostgreSQL keeps data and nothing is mounted."""
+    for service in (service for service in SERVICES.values() if service.get("image", "").startswith("postgres:")):
+        mounted = {volume.split(":")[1] for volume in service.get("volumes", [])} | set(service.get("tmpfs", []))
+        assert "/var/lib/postgresql/data" in mounted
+
+
+def test_whoever_gets_files_waits_until_they_can_be_read() -> None:
+    for name, service in SERVICES.items():
+        if name != "readable" and any(volume.startswith("./") for volume in service.get("volumes", [])):
+            needed = service["depends_on"]
+            assert "readable" in needed or needed.keys() == {"tables"}, name
+
+
+@pytest.mark.parametrize(("mode", "code"), [(0o644, 0), (0o600, 1)])
+def test_files_that_containers_cannot_read_are_named(mode: int, code: int) -> None:
+    """As the container does, by a user who is not their owner."""
+    *shell, script = SERVICES["readable"]["command"]
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        file = folder / "nginx.conf"
+        file.touch()
+        file.chmod(mode if mode == 0o644 or os.geteuid() == 0 else 0)
+        words = [*shell, script.replace("$$", "$").replace("/given", str(folder))]
+        other = 65534 if os.geteuid() == 0 else None
+        ended = subprocess.run(words, user=other, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == code
+    assert ended.stdout.splitlines()[1:] == ([str(file)] if code else [])
+
+
 def test_metrics_dashboards_and_rules_lie_where_they_are_looked_for() -> None:
     read = YAML(typ="safe").load
     prometheus = read(ROOT / "config/prometheus/prometheus.yml")
-    (target,) = prometheus["scrape_configs"][0]["static_configs"][0]["targets"]
-    assert target.split(":")[0] in SERVICES
+    (found,) = prometheus["scrape_configs"][0]["dns_sd_configs"]
+    assert (set(found["names"]) <= set(SERVICES), found["type"], found["port"]) == (True, "A", 8081)
     (mounted,) = SERVICES["grafana"]["volumes"]
     source, inside, _ = mounted.split(":")
     assert SERVICES["grafana"]["environment"]["GF_PATHS_PROVISIONING"] == f"{inside}/provisioning"

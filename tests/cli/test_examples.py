@@ -103,6 +103,36 @@ def test_an_example_tells_why_it_was_refused(sync: ModuleType, week: Run) -> Non
         next(client.Client(week.program.url, "x").records("cdrs", {}))
 
 
+REFUSED = [
+    ({"CDR_URL": "", "CDR_TOKEN": ""}, "Set CDR_URL and CDR_TOKEN: the service's URL, and a token for it"),
+    ({"CDR_URL": "http://127.0.0.1:1", "CDR_TOKEN": "x"}, "http://127.0.0.1:1/api/rest/customer/v1: "),
+    ({"CDR_URL": "127.0.0.1", "CDR_TOKEN": "x"}, "127.0.0.1/api/rest/customer/v1: unknown url type"),
+    ({"CDR_URL": "http://127.0.0.1:1", "CDR_TOKEN": "x\ny"}, "http://127.0.0.1:1/api/rest/customer/v1: Invalid header"),
+]
+
+
+@pytest.mark.parametrize("name", ["calls.py", "hourly.py", "sync.py"])
+@pytest.mark.parametrize(("given", "said"), REFUSED)
+def test_what_keeps_an_example_from_working_is_one_line(
+    tmp_path: Path, name: str, given: dict[str, str], said: str
+) -> None:
+    words = ["copy.sqlite"] if name == "sync.py" else []
+    command = [sys.executable, str(EXAMPLES / name), *words]
+    ended = subprocess.run(
+        command, env={**os.environ, **given}, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(said)
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["calls.py", "xml"], ["sync.py"], ["sync.py", "x.sqlite", "often"]])
+def test_words_that_an_example_does_not_know_are_answered_by_its_usage(tmp_path: Path, words: list[str]) -> None:
+    command = [sys.executable, str(EXAMPLES / words[0]), *words[1:]]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr.split(":")[0]) == (1, "usage")
+
+
 @pytest.fixture(scope="module")
 def sync() -> Iterator[ModuleType]:
     sys.path.insert(0, str(EXAMPLES))

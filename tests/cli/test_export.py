@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from tests.conftest import GOLDEN_SECRET, Api, Data, Databases
-from tests.programs import SERVICE, environment, run
+from tests.programs import run
 
 EVERYTHING = "filter[time_start_gteq]=2026-03-01&filter[time_start_lt]=2026-03-12"
 
@@ -96,18 +96,6 @@ def test_what_cannot_be_exported_is_said_in_words(
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_reader_that_goes_is_no_defect(known: dict[str, str]) -> None:
-    words = ["export", "cdrs", "--api-access", "1", "--query", EVERYTHING, "--format", "csv", "--output", "-"]
-    with subprocess.Popen(
-        [*SERVICE, *words], env=environment(**known), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.stderr is not None
-        said = process.stderr.read()
-    assert (process.returncode, said.splitlines()[-1]) == (1, "cdr-api: -: Broken pipe")
 
 
 def test_a_file_that_did_not_become_whole_leaves_the_old_one(data: Data, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,15 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
+from service.demo.postgres import Server
 from service.observability import metrics
 from tests.conftest import SECRET, Connect, Data
 from tests.load import once
 from tests.programs import Program, run, serving
 
 CONFIG = Path(__file__).parents[2] / "config"
+RULES_TEST = Path(__file__).with_name("alerts_test.yml")
+PROMTOOL = shutil.which("promtool")
 LIST = "/api/rest/customer/v1/cdrs"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
@@ -55,6 +60,57 @@ async def test_without_a_database_it_lives_but_is_not_ready_and_says_why(known: 
         assert (status, content["ready"]) == (503, False)
         assert content["parts"] == {"database cdr": "down", "database routing": "up"}
         assert content["reasons"] == ["database cdr: The database is not available."]
+
+
+async def test_metrics_say_which_database_answers_even_without_traffic(tmp_path: Path) -> None:
+    """And connections that have died while nobody asked are not counted."""
+    with Server.start(tmp_path) as server, Server.start(tmp_path / "other") as other:
+        dsns = {"DATABASES__CDR__DSN": server.dsn(), "DATABASES__ROUTING__DSN": other.dsn()}
+        with serving(**dsns, AUTH__SECRETS=json.dumps([SECRET])) as program:
+            program.logged("database answers", times=2)
+            assert await health(program) == {"cdr": 1, "routing": 1, "ready": 1}
+            server.stop()
+            assert await health(program) == {"cdr": 0, "routing": 1, "ready": 0}
+            assert 'cdr_api_pool_connections{pool="cdr",state="idle"} 0.0' in await exported(program)
+
+
+async def health(program: Program) -> dict[str, float]:
+    text = await exported(program)
+    found = {name: float(value) for name, value in re.findall(r'cdr_api_database_up{database="(\w+)"} (\S+)', text)}
+    (ready,) = re.findall(r"^cdr_api_ready (\S+)$", text, re.MULTILINE)
+    return {**found, "ready": float(ready)}
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+async def test_what_processes_take_of_the_machine_is_measured(known: dict[str, str], workers: str) -> None:
+    with serving(**known, LISTEN__WORKERS=workers) as program:
+        program.logged("serving", times=int(workers))
+        assert await health(program) == {"cdr": 1, "routing": 1, "ready": 1}
+        text = await exported(program)
+        for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds", "start_time_seconds"):
+            samples = re.findall(rf"^process_{name}(?:{{pid=\"(\d+)\"}})? (\S+)$", text, re.MULTILINE)
+            assert all(float(value) > 0 for _, value in samples)
+            pids = {"": 1} if workers == "1" else {str(program.process.pid): 1}
+            assert pids.keys() <= {pid for pid, _ in samples}
+            assert len(samples) == (1 if workers == "1" else 1 + int(workers))
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+def test_alerts_fire_within_two_minutes_and_only_then() -> None:
+    for words in (["test", "rules", RULES_TEST], ["check", "rules", CONFIG / "prometheus" / "alerts.yml"]):
+        ended = subprocess.run([str(PROMTOOL), *map(str, words)], capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_every_alert_that_is_quick_is_tested_as_such() -> None:
+    rules = YAML(typ="safe").load(CONFIG / "prometheus" / "alerts.yml")
+    quick = {rule["alert"] for group in rules["groups"] for rule in group["rules"] if rule["for"] == "1m"}
+    tested = {
+        case["alertname"] for test in YAML(typ="safe").load(RULES_TEST)["tests"] for case in test["alert_rule_test"]
+    }
+    assert {"CdrApiGone", "CdrApiDatabaseDown"} <= quick <= tested
+    interval = YAML(typ="safe").load(CONFIG / "prometheus" / "prometheus.yml")["global"]
+    assert interval == {"scrape_interval": "15s", "evaluation_interval": "15s"}
 
 
 async def test_customers_do_not_find_it_and_it_does_not_know_them(program: Program) -> None:
@@ -136,11 +192,14 @@ def series() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         for ending, more in endings.get(family.type, {"": set()}).items():
-            found[family.name + ending] = declared[family.name] | more
+            of_process = family.name.startswith("process_")
+            found[family.name + ending] = set() if of_process else declared[family.name] | more
         for sample in family.samples:
             assert set(sample.labels) == found[sample.name], sample
     assert len(found) > len(declared) > 15
-    return found
+    return {
+        name: labels | {"job", "instance"} for name, labels in {**found, "up": set()}.items()
+    }  # As Prometheus adds.
 
 
 @pytest.mark.parametrize(("title", "query", "named"), QUERIES, ids=[title for title, *_ in QUERIES])

@@ -1,6 +1,7 @@
 """Where settings come from, and what is said of those that cannot be used."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -169,3 +170,24 @@ def test_the_effective_settings_are_printed_without_secrets() -> None:
     assert json.loads(ended.stdout)["auth"]["secrets"] == [settings.MASKED]
     assert SECRET not in ended.stdout
     assert "pass@" not in ended.stdout
+
+
+SAMPLE = DEFAULT_SETTINGS.with_name("cdr-api.env")
+
+
+def test_the_sample_of_an_environment_is_the_same_to_a_shell_and_to_systemd() -> None:
+    """systemd takes a value in single quotes as it is, unless it has a quote or a backslash inside, as a shell does."""
+    lines = [line for line in SAMPLE.read_text().splitlines() if line and not line.startswith("#")]
+    read = dict(re.fullmatch(r"(CDR_API_[A-Z0-9_]+)='([^'\\\n]*)'", line).groups() for line in lines)  # type: ignore[union-attr]
+    sourced = (
+        f"set -a; . {SAMPLE}; set +a; exec {sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+    )
+    seen = json.loads(
+        subprocess.run(["sh", "-euc", sourced], capture_output=True, text=True, check=True, timeout=60).stdout
+    )
+    assert {name: value for name, value in seen.items() if name.startswith(settings.PREFIX)} == read
+    loaded = settings.load(None, read)
+    settings.require(loaded, "databases.cdr.dsn", "databases.routing.dsn")
+    with pytest.raises(SettingsError, match=r"auth\.secrets"):  # Nobody serves with a secret that everybody knows.
+        settings.require(loaded, "auth.secrets")
+    assert (loaded.listen.workers, loaded.log.format) == (2, "json")

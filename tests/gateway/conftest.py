@@ -61,7 +61,8 @@ def configured(folder: Path, port: int, upstream: int) -> list[str]:
     for name, old, new in (
         ("nginx.conf", "listen 8080;", f"listen 127.0.0.1:{port};"),
         ("nginx.conf", " /tmp/", f" {folder}/"),
-        ("cdr-api/http.conf", "server api:8080;", f"server 127.0.0.1:{upstream};"),
+        ("nginx.conf", "include cdr-api/resolved.conf;", "include cdr-api/address.conf;"),
+        ("cdr-api/address.conf", "server 127.0.0.1:8080;", f"server 127.0.0.1:{upstream};"),
         ("cdr-api/server.conf", "alias /recordings/;", f"alias {folder}/recordings/;"),
         ("cdr-api/server.conf", "from=/recordings;", f"from={folder}/recordings;"),
         *ALSO,

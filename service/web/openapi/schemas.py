@@ -106,6 +106,7 @@ def _resource(resource: Resource) -> dict[str, Schema]:
     cursor_meta = {**_closed({"page": CURSOR_PAGE, "total-count-omitted": OMITTED}), "required": [], "minProperties": 1}
     by_cursor |= {"meta": cursor_meta, "links": CURSOR_LINKS}
     return {
+        f"{resource.type}-attributes": _attributes(resource),
         resource.type: _record(resource),
         f"{resource.type}-placed": _placed(resource),
         f"{resource.type}-document": _closed(members, "data"),
@@ -117,16 +118,21 @@ def _resource(resource: Resource) -> dict[str, Schema]:
 
 def _record(resource: Resource) -> Schema:
     """A resource object; only id, type and links are always there, because a fieldset may leave out the rest."""
-    shown = {dasherize(name): _shown(field) for name, field in resource.attributes.items() if _visible(resource, name)}
     members = {
         "id": of(resource.schema.fields["id"], SHOWN),
         "type": {"const": resource.type},
         "links": _closed({"self": URL}),
-        "attributes": {**_closed(shown), "required": [], "minProperties": 1},
+        "attributes": {"$ref": f"#/components/schemas/{resource.type}-attributes"},
     }
     if resource.account and _visible(resource, ACCOUNT):
         members["relationships"] = _closed({ACCOUNT: _relationship()})
     return {**_closed(members, "id", "type", "links"), "description": resource.schema.__doc__}
+
+
+def _attributes(resource: Resource) -> Schema:
+    """As many of them as a fieldset asks for."""
+    shown = {dasherize(name): _shown(field) for name, field in resource.attributes.items() if _visible(resource, name)}
+    return {**_closed(shown), "required": [], "minProperties": 1}
 
 
 def _placed(resource: Resource) -> Schema:
@@ -135,7 +141,6 @@ def _placed(resource: Resource) -> Schema:
     record = _record(resource)
     members = {
         **record["properties"],
-        "attributes": {"$ref": f"#/components/schemas/{resource.type}/properties/attributes"},
         "meta": _closed({"page": _closed({"cursor": cursor})}),
     }
     return {**record, "properties": members, "required": [*record["required"], "meta"]}
@@ -172,7 +177,7 @@ IDENTIFIER: Schema = {
 TEXT: Schema = {"type": "string"}
 OR_NULL: Schema = {**URL, "type": ["string", "null"]}
 CURSOR_LINKS: Schema = _closed({"first": URL, "prev": OR_NULL, "next": OR_NULL, "last": URL})
-OMITTED: Schema = {"const": True, "description": "Instead of the total, which took too long to count."}
+OMITTED: Schema = {"type": "boolean", "description": "Always true, instead of the total, which took too long to count."}
 PAGE_META: Schema = {
     **_closed({"total-count": {"type": "integer", "minimum": 0}, "total-count-omitted": OMITTED}),
     "required": [],
@@ -183,7 +188,10 @@ CURSOR_PAGE: Schema = {
     **_closed(
         {
             "total": {"type": "integer", "minimum": 0, "description": "All records, where that is asked for."},
-            "rangeTruncated": {"const": True, "description": "More lies between the two cursors than a page holds."},
+            "rangeTruncated": {
+                "type": "boolean",
+                "description": "Always true: more lies between the cursors than a page holds.",
+            },
         }
     ),
     "required": [],

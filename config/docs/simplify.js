@@ -1,0 +1,82 @@
+// The description as a person reads it: the same API with fewer entries. Programs read openapi.json, which has all.
+
+const simplify = (description) => {
+  const { session, ...schemes } = description.components.securitySchemes; // No page can send this cookie.
+  return {
+    ...description,
+    info: { ...description.info, description: folded("How it works", description.info.description) },
+    security: description.security.filter((need) => !("session" in need)),
+    components: { ...description.components, securitySchemes: schemes },
+    paths: Object.fromEntries(
+      Object.entries(description.paths).map(([path, { head, ...item }]) => [
+        path,
+        { ...item, parameters: parameters(item.parameters) },
+      ]),
+    ),
+  };
+};
+
+// `filter[a]`, `filter[b]` become one parameter `filter`, whose members are chosen; the most used ones come first.
+const ORDER = ["id", "filter", "sort", "page", "include", "fields", "format", "count"];
+
+const parameters = (all = []) => {
+  const families = new Map();
+  for (const parameter of all) {
+    const [, family, member] = /^(\w+)\[(.+)\]$/.exec(parameter.name ?? "") ?? [];
+    if (family) families.set(family, { ...families.get(family), [member]: parameter });
+    else families.set(parameter.name ?? parameter.$ref, parameter.$ref ? parameter : plain(parameter));
+  }
+  const place = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
+  return [...families]
+    .sort(([one], [other]) => place(one) - place(other))
+    .map(([name, found]) => (found.in || found.$ref ? found : grouped(name, found)));
+};
+
+const MEANINGS = {
+  filter: ["Conditions, which must all hold.", "filters"],
+  page: ["Which part of the list.", "ways to name it"],
+  fields: ["Only these attributes and relationships, by the type of record.", "types"],
+};
+
+// The format chooses the component that shows it; the empty example keeps the page from making one up.
+const grouped = (name, members) => ({
+  name,
+  in: "query",
+  description: `${MEANINGS[name][0]} ${folded(`all ${Object.keys(members).length} ${MEANINGS[name][1]}`, table(members))}`,
+  style: "deepObject",
+  explode: true,
+  schema: {
+    type: "object",
+    format: "members",
+    example: {},
+    properties: Object.fromEntries(
+      Object.entries(members).map(([member, { description, schema }]) => [member, { ...schema, description }]),
+    ),
+  },
+});
+
+// Lists are written with commas, in an order that a selection from a box would lose.
+const plain = (parameter) => {
+  const names = parameter.schema?.items?.enum;
+  if (!names) return parameter;
+  if (names.length === 1) return { ...parameter, schema: { type: "string", enum: names } };
+  const listed = folded(`all ${names.length} names`, names.map((name) => `<code>${name}</code>`).join(", "));
+  return { ...parameter, description: `${parameter.description} ${listed}`, schema: { type: "string" } };
+};
+
+const folded = (title, text) => `\n\n<details><summary>${title}</summary>\n\n${text}\n\n</details>`;
+
+const table = (members) => {
+  const rows = Object.entries(members).map(
+    ([name, { description, schema }]) =>
+      `<tr><td><code>${name}</code></td><td>${kind(schema)}</td><td>${code(description)}</td></tr>`,
+  );
+  return `<table><tbody>${rows.join("")}</tbody></table>`;
+};
+
+const kind = (schema) => {
+  if (schema.type === "array") return `${kind(schema.items)}, …`;
+  return schema.$ref ? schema.$ref.split("/").pop() : schema.type === "string" && schema.enum ? "name" : schema.type;
+};
+
+const code = (text) => text.replaceAll("<", "&lt;").replaceAll(/`([^`]*)`/g, "<code>$1</code>");

@@ -1,0 +1,62 @@
+"""DSNs as they may be shown: whatever is said about one, its password is not part of it."""
+
+import re
+
+import psycopg2
+from psycopg2.extensions import make_dsn, parse_dsn
+
+MASK = "********"
+SECRETS = ("password", "sslpassword", "oauth_client_secret")  # libpq's own options that it never shows.
+URL = re.compile(r"(?P<scheme>postgres(?:ql)?://)(?:(?P<user>[^:@/]*):[^@]*@)?(?P<rest>.*)", re.DOTALL)
+SECRET_PARAMETER = re.compile(rf"([?&](?:{'|'.join(SECRETS)})=)[^&]*")
+FORMS = (
+    "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with special characters of the password percent-encoded"
+    " (%40 for @, %2F for /, %25 for %), or host=HOST dbname=DATABASE user=USER password='PASSWORD'"
+)
+
+
+def problem_with(dsn: str) -> str | None:
+    """Why a text cannot be used as a DSN, in one line without any part of its values, or None."""
+    try:
+        parse_dsn(dsn)
+    except (psycopg2.ProgrammingError, ValueError) as error:
+        return f"is not a DSN of PostgreSQL ({_reason(error)}): {FORMS}"
+    if _is_misread(dsn):
+        return f"has a port that is not a number, or an @ or / that is not percent-encoded: {FORMS}"
+    return None
+
+
+def masked(dsn: str) -> str:
+    """The DSN with its passwords replaced by asterisks; nothing but asterisks where it cannot be used."""
+    if not dsn or problem_with(dsn):
+        return MASK if dsn else dsn
+    values = parse_dsn(dsn)
+    hidden = {**values, **{name: MASK for name in SECRETS if name in values}}
+    text = _masked_url(dsn)
+    return text if text and parse_dsn(text) == hidden else str(make_dsn(**hidden))
+
+
+def _masked_url(dsn: str) -> str | None:
+    """A URL with asterisks where passwords usually stand in it, or None where it is not a URL."""
+    if not (url := URL.fullmatch(dsn)):
+        return None
+    user = "" if url["user"] is None else f"{url['user']}:{MASK}@"
+    return url["scheme"] + user + SECRET_PARAMETER.sub(rf"\1{MASK}", url["rest"])
+
+
+def _is_misread(dsn: str) -> bool:
+    """Whether libpq takes part of a password for a host, a port or a database, and would name it in its errors."""
+    values = parse_dsn(dsn)
+    host, port = values.get("host", ""), values.get("port", "")
+    before, at, _ = dsn.partition("://")[2].partition("?")[0].partition("@")
+    return (
+        ("@" in host[1:] and not host.startswith("/"))
+        or not re.fullmatch(r"[\d,]*", port)
+        or bool(URL.fullmatch(dsn) and at and "/" in before)
+    )
+
+
+def _reason(error: Exception) -> str:
+    """What libpq says, up to the first value that it quotes."""
+    said = " ".join(str(error).replace('"="', "=").split()).partition('"')[0]
+    return said.removeprefix("invalid dsn: ").removesuffix("after ").rstrip(" :")
