@@ -18,6 +18,7 @@ from service.files import SQL
 from service.observability import logs
 from service.process import server
 from service.recordings import stores
+from service.schemas import resource
 from service.schemas.resource import SCHEMAS
 from service.settings import Settings, SettingsError
 
@@ -29,7 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Runs one command."""
     arguments = _parser().parse_args(words)
     try:
-        loaded = settings.load(arguments.config, os.environ)
+        loaded = _load(arguments.config)
         logs.configure(loaded.log.level, loaded.log.format)
         command: Callable[[Settings, argparse.Namespace], None] = arguments.command
         command(loaded, arguments)
@@ -42,6 +43,13 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _load(config: str | None) -> Settings:
+    loaded = settings.load(config, os.environ)
+    if problems := list(resource.problems(loaded.resources.hidden)):
+        raise SettingsError(problems)
+    return loaded
+
+
 def _serve(loaded: Settings, arguments: argparse.Namespace) -> None:
     _require_served(loaded)
     server.run(loaded, reload_settings=partial(_reload, arguments.config))
@@ -49,7 +57,7 @@ def _serve(loaded: Settings, arguments: argparse.Namespace) -> None:
 
 def _reload(config: str | None) -> Settings:
     """The settings as they are now, for workers that replace others."""
-    loaded = settings.load(config, os.environ)
+    loaded = _load(config)
     _require_served(loaded)
     return loaded
 

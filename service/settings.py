@@ -1,6 +1,7 @@
-"""Settings: the default file, a file over it, the environment over both; frozen values come out, or every problem."""
+"""Settings: a file overrides the defaults, and the environment both. The result is frozen values, or all problems."""
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -19,6 +20,12 @@ from service.files import DEFAULT_SETTINGS
 
 PREFIX = "CDR_API_"
 CONFIG = "CDR_API_CONFIG"
+# Kubernetes sets these in every container beside a Service named cdr-api. PORT is theirs only if it is a URL.
+SERVICE_LINK = re.compile(
+    r"SERVICE_HOST=.*|SERVICE_PORT(_[A-Z0-9][A-Z0-9_]*)?=.*"
+    r"|PORT=(tcp|udp|sctp)://.*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=.*",
+    re.ASCII | re.DOTALL,
+)
 MIN_SECRET_LENGTH = 32  # Bytes, as many as the HMAC's hash gives.
 MASKED = "********"
 
@@ -41,7 +48,7 @@ class Zone(types.String):
         try:
             ZoneInfo(name)
         except (ValueError, KeyError, OSError) as error:
-            raise ValidationError(f"{name!r} is no known time zone.") from error
+            raise ValidationError(f"{name!r} is not a known time zone.") from error
         return name
 
 
@@ -53,8 +60,22 @@ class CIDR(types.String):
         try:
             ip_network(text)
         except ValueError as error:
-            raise ValidationError(f"{text!r} is no network.") from error
+            raise ValidationError(f"{text!r} is not a network.") from error
         return text
+
+
+class Secrets(types.List):
+    """A list of secrets, or text: a JSON array of strings is a list too, and any other text is one secret as it is.
+
+    Empty text stands for none. The values are bytes: as they were in the environment, or in UTF-8 from a file.
+    """
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        texts = super()._deserialize(_texts(value) if isinstance(value, str) else value, *args, **kwargs)
+        try:
+            return [text.encode("utf-8", "surrogateescape") for text in texts]
+        except UnicodeEncodeError as error:
+            raise ValidationError("A secret has an unpaired surrogate, which is not text.") from error
 
 
 class Endpoint(types.String):
@@ -64,7 +85,7 @@ class Endpoint(types.String):
         text = super()._deserialize(value, *args, **kwargs)
         url = urlsplit(text)
         if text and (url.scheme not in ("http", "https") or not url.hostname):
-            raise ValidationError(f"{text!r} is no http or https URL.")
+            raise ValidationError(f"{text!r} is not an http or https URL.")
         return text
 
 
@@ -163,7 +184,7 @@ class Databases:
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    secrets: list[str] = _list(types.String())
+    secrets: list[bytes] = _setting(Secrets(types.String()))
     token_lifetime: int | None = _setting(
         OptionalInteger(strict=True, allow_none=True, validate=lambda value: value is None or validate.Range(1)(value))
     )
@@ -177,6 +198,11 @@ class Resources:
     time_zone: str = _setting(Zone())
     total_cache_seconds: float = _seconds(least=0)
     total_timeout: float = _seconds(least=0)
+
+    @property
+    def hidden(self) -> dict[str, list[str]]:
+        """The names that are never shown, by setting."""
+        return {name: getattr(self, name) for name in ("incoming_cdr_hide_fields", "outgoing_cdr_hide_fields")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +253,7 @@ class Log:
 class Telemetry:
     otlp_endpoint: str = _setting(Endpoint())
     sentry_dsn: str = _setting(
-        types.String(validate=validate.Regexp(r"$|https?://[^@/]+@[^@/]+/.+$", error="is no DSN of Sentry."))
+        types.String(validate=validate.Regexp(r"$|https?://[^@/]+@[^@/]+/.+$", error="is not a Sentry DSN."))
     )
 
 
@@ -266,7 +292,7 @@ def load(path: str | None, environment: Mapping[str, str]) -> Settings:
 def require(settings: Settings, *keys: str) -> None:
     """Refuses what a command cannot do without: given DSNs, and secrets that are long enough. Raises SettingsError."""
     problems = [f"{key}: is required" for key in keys if not _value(settings, key)]
-    if "auth.secrets" in keys and any(len(secret.encode()) < MIN_SECRET_LENGTH for secret in settings.auth.secrets):
+    if "auth.secrets" in keys and any(len(secret) < MIN_SECRET_LENGTH for secret in settings.auth.secrets):
         problems.append(f"auth.secrets: each secret needs at least {MIN_SECRET_LENGTH} bytes")
     if problems:
         raise SettingsError(problems)
@@ -319,16 +345,17 @@ def _file(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
-    except ValueError as error:
-        raise SettingsError([f"{path}: is no TOML: {error}"]) from error
+    except (ValueError, RecursionError) as error:
+        raise SettingsError([f"{path}: is not valid TOML: {error}"]) from error
 
 
 def _from_environment(environment: Mapping[str, str], defaults: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, text in environment.items():
-        if not name.startswith(PREFIX) or name == CONFIG:
+        path = name.removeprefix(PREFIX)
+        if path == name or name == CONFIG or SERVICE_LINK.fullmatch(f"{path}={text}"):
             continue
-        *sections, key = name.removeprefix(PREFIX).lower().split("__")
+        *sections, key = path.lower().split("__")
         node, default = found, defaults
         for section in sections:
             node = node.setdefault(section, {})
@@ -338,12 +365,24 @@ def _from_environment(environment: Mapping[str, str], defaults: Mapping[str, Any
 
 
 def _read(text: str, default: Any) -> Any:
-    """Text stays text where the default is text; elsewhere it is JSON, and refused by its type if it is not."""
+    """Text stays text where the default is text. Elsewhere it is JSON; if it is not, its type is refused later."""
     if isinstance(default, str):
         return text
+    return _json(text)
+
+
+def _texts(text: str) -> list[str]:
+    value = _json(text)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    return [text] if text else []
+
+
+def _json(text: str) -> Any:
+    """What JSON says; the text itself where it is not JSON or is nested too deeply."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -4,13 +4,14 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow.exceptions import ValidationError
 
 from service.schemas.fields import Timestamp
 from service.schemas.resource import configured
 
+bounded = settings(deadline=None, derandomize=True)
 FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 ZONES = sorted(available_timezones())
 
@@ -105,6 +106,7 @@ def test_a_moment_beyond_the_years_that_python_knows_is_the_nearest_of_them(text
 OFFSETS = st.integers(-(24 * 60 - 1), 24 * 60 - 1).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
+@bounded
 @given(st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 12, 31), timezones=OFFSETS))
 def test_what_python_writes_is_read_back(moment: datetime) -> None:
     for separator in "T ":
@@ -112,6 +114,7 @@ def test_what_python_writes_is_read_back(moment: datetime) -> None:
         assert read(text) == read(text.replace("+", " ")) == moment
 
 
+@bounded
 @given(st.datetimes(), st.sampled_from(ZONES))
 def test_a_time_without_offset_is_the_zones_own_or_the_nearest_that_there_is(local: datetime, zone: str) -> None:
     found = read(local.isoformat(), zone)
@@ -121,6 +124,7 @@ def test_a_time_without_offset_is_the_zones_own_or_the_nearest_that_there_is(loc
         assert found in (FIRST, LAST)
 
 
+@bounded
 @given(st.datetimes(timezones=st.just(UTC)), st.sampled_from(ZONES))
 def test_what_is_shown_can_be_read_in_every_zone(moment: datetime, zone: str) -> None:
     text = f"{moment:%H:%M:%S.%f}+00"
