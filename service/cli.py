@@ -86,7 +86,10 @@ def _export(loaded: Settings, arguments: argparse.Namespace) -> None:
     format_ = arguments.format or arguments.output.suffix.removeprefix(".")
     if format_ not in export.FORMATS:
         raise SettingsError([f"--format: must be one of {', '.join(export.FORMATS)}, or the suffix of --output"])
-    job = export.ExportJob(arguments.type, arguments.query, _subject(arguments), format_, arguments.output)
+    if arguments.dialect and format_ != "csv":
+        raise SettingsError(["--dialect: only csv has dialects"])
+    subject = _subject(arguments)
+    job = export.ExportJob(arguments.type, arguments.query, subject, format_, arguments.output, arguments.dialect)
     export.run(loaded, job)
 
 
@@ -154,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_subject(table)
     table.add_argument("--query", default="", help="filters, sort, fields and include, as in a URL")
     table.add_argument("--format", choices=export.FORMATS, help="default: by the suffix of --output")
+    table.add_argument("--dialect", choices=export.DIALECTS, help="CSV for spreadsheets with decimal commas")
     table.add_argument("--output", type=Path, required=True, metavar="FILE", help="- is standard output")
     table.set_defaults(command=_export)
 

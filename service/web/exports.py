@@ -28,10 +28,9 @@ log = structlog.get_logger()
 async def stream(request: web.Request, table: Format) -> web.StreamResponse:
     """Everything that can be refused is refused before the first byte. Raises ApiError."""
     state, resource = request.app[STATE], request[ROUTE].resource
-    limits = state.settings.export
-    wanted = export_request.parse(
-        resource, parameters.of(request), request[CALLER], datetime.now(UTC), limits.max_days, limits.max_rows
-    )
+    limits, asked = state.settings.export, parameters.of(request)
+    table = export_request.with_dialect(table, resource, asked.get("dialect"))
+    wanted = export_request.parse(resource, asked, request[CALLER], datetime.now(UTC), limits.max_days, limits.max_rows)
     renderer = render.renderer_for(resource, wanted.view)
     async with state.services.exports.open(wanted.query, linked=renderer.linked, counted=wanted.counted) as export:
         pieces = _pieces(export, renderer, table, formats.headings(resource, wanted.view))

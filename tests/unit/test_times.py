@@ -1,6 +1,7 @@
 """Times in filters: the forms that clients write, and the moments that they are."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -16,6 +17,7 @@ FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 ZONES = sorted(available_timezones())
 
 
+@lru_cache(8)
 def field(zone: str) -> Timestamp:
     attribute = configured(ZoneInfo(zone), {})["cdrs"].attributes["time_start"]
     assert isinstance(attribute, Timestamp)
