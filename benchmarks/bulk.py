@@ -108,7 +108,7 @@ def serving(dsn: str) -> Iterator[tuple[str, int]]:
 
 
 def get(url: str) -> Any:
-    token = TokenService([SECRET], None).issue(DynamicClaims(CUSTOMER))
+    token = TokenService([SECRET.encode()], None).issue(DynamicClaims(CUSTOMER))
     return urlopen(Request(url, headers={"Authorization": token, "Accept": "*/*"}), timeout=600)
 
 

@@ -22,7 +22,7 @@ from service.schemas.base import PREFIX
 from service.settings import PREFIX as VARIABLE
 
 SECRET = "bench-secret-" + "0" * 32
-TOKEN = TokenService([SECRET], 86400).issue(DynamicClaims(CUSTOMER))
+TOKEN = TokenService([SECRET.encode()], 86400).issue(DynamicClaims(CUSTOMER))
 LISTS = f"{PREFIX}/incoming-cdrs"
 CONNECTIONS = "8"  # That a peer may open in each process.
 LONGEST_START = 120.0  # Seconds.

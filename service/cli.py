@@ -21,6 +21,7 @@ from service.files import SQL
 from service.observability import logs
 from service.process import server
 from service.recordings import stores
+from service.schemas import resource
 from service.schemas.resource import SCHEMAS
 from service.settings import Settings, SettingsError
 
@@ -41,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        loaded = settings.load(arguments.config, os.environ)
+        loaded = _load(arguments.config)
         logs.configure(loaded.log.level, loaded.log.format)
         command: Callable[[Settings, argparse.Namespace], None] = arguments.command
         command(loaded, arguments)
@@ -60,6 +61,13 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _load(config: str | None) -> Settings:
+    loaded = settings.load(config, os.environ)
+    if problems := list(resource.problems(loaded.resources.hidden)):
+        raise SettingsError(problems)
+    return loaded
+
+
 def _serve(loaded: Settings, arguments: argparse.Namespace) -> None:
     _require_served(loaded)
     server.run(loaded, reload_settings=partial(_reload, arguments.config))
@@ -67,7 +75,7 @@ def _serve(loaded: Settings, arguments: argparse.Namespace) -> None:
 
 def _reload(config: str | None) -> Settings:
     """The settings as they are now, for workers that replace others."""
-    loaded = settings.load(config, os.environ)
+    loaded = _load(config)
     _require_served(loaded)
     return loaded
 
@@ -100,7 +108,10 @@ def _export(loaded: Settings, arguments: argparse.Namespace) -> None:
     format_ = arguments.format or arguments.output.suffix.removeprefix(".")
     if format_ not in export.FORMATS:
         raise SettingsError([f"--format: must be one of {', '.join(export.FORMATS)}, or the suffix of --output"])
-    job = export.ExportJob(arguments.type, arguments.query, _subject(arguments), format_, arguments.output)
+    if arguments.dialect and format_ != "csv":
+        raise SettingsError(["--dialect: only csv has dialects"])
+    subject = _subject(arguments)
+    job = export.ExportJob(arguments.type, arguments.query, subject, format_, arguments.output, arguments.dialect)
     export.run(loaded, job)
 
 
@@ -188,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_subject(table)
     table.add_argument("--query", default="", help="filters, sort, fields and include, as in a URL")
     table.add_argument("--format", choices=export.FORMATS, help="default: by the suffix of --output")
+    table.add_argument("--dialect", choices=export.DIALECTS, help="CSV for spreadsheets with decimal commas")
     table.add_argument("--output", type=Path, required=True, metavar="FILE", help="- is standard output")
     table.set_defaults(command=_export)
 

@@ -164,6 +164,11 @@ def unknown_format(names: str) -> BadRequestError:
     return _invalid_parameter("format", f"format must be {names}.")
 
 
+def unknown_dialect(names: str) -> BadRequestError:
+    """`dialect` names no dialect, or the format has none; `names` lists them."""
+    return _invalid_parameter("dialect", f"dialect must be {names}, and only format=csv has dialects.")
+
+
 def page_of_export() -> BadRequestError:
     """An export with a `page` parameter."""
     return _invalid_parameter("page", "An export has no pages; it holds all records.")

@@ -93,13 +93,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
 
 def _resources(settings: Settings) -> dict[str, Resource]:
     zone = settings.resources.time_zone
-    return resource.configured(
-        UTC if zone == "UTC" else ZoneInfo(zone),
-        {
-            "incoming_cdr_hide_fields": settings.resources.incoming_cdr_hide_fields,
-            "outgoing_cdr_hide_fields": settings.resources.outgoing_cdr_hide_fields,
-        },
-    )
+    return resource.configured(UTC if zone == "UTC" else ZoneInfo(zone), settings.resources.hidden)
 
 
 def _call_databases(settings: Databases) -> ReplicaRouter:

@@ -1,4 +1,4 @@
-"""Settings: the default file, a file over it, the environment over both; frozen values come out, or every problem."""
+"""Settings: a file overrides the defaults, and the environment both. The result is frozen values, or all problems."""
 
 import json
 import re
@@ -44,7 +44,7 @@ class Zone(types.String):
         try:
             ZoneInfo(name)
         except (ValueError, KeyError, OSError) as error:
-            raise ValidationError(f"{name!r} is no known time zone.") from error
+            raise ValidationError(f"{name!r} is not a known time zone.") from error
         return name
 
 
@@ -56,8 +56,22 @@ class CIDR(types.String):
         try:
             ip_network(text)
         except ValueError as error:
-            raise ValidationError(f"{text!r} is no network.") from error
+            raise ValidationError(f"{text!r} is not a network.") from error
         return text
+
+
+class Secrets(types.List):
+    """A list of secrets, or text: a JSON array of strings is a list too, and any other text is one secret as it is.
+
+    Empty text stands for none. The values are bytes: as they were in the environment, or in UTF-8 from a file.
+    """
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        texts = super()._deserialize(_texts(value) if isinstance(value, str) else value, *args, **kwargs)
+        try:
+            return [text.encode("utf-8", "surrogateescape") for text in texts]
+        except UnicodeEncodeError as error:
+            raise ValidationError("A secret has an unpaired surrogate, which is not text.") from error
 
 
 class Endpoint(types.String):
@@ -179,7 +193,7 @@ class Databases:
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    secrets: list[str] = _list(types.String())
+    secrets: list[bytes] = _setting(Secrets(types.String()))
     token_lifetime: int | None = _setting(
         OptionalInteger(strict=True, allow_none=True, validate=lambda value: value is None or validate.Range(1)(value))
     )
@@ -193,6 +207,11 @@ class Resources:
     time_zone: str = _setting(Zone())
     total_cache_seconds: float = _seconds(least=0)
     total_timeout: float = _seconds(least=0)
+
+    @property
+    def hidden(self) -> dict[str, list[str]]:
+        """The names that are never shown, by setting."""
+        return {name: getattr(self, name) for name in ("incoming_cdr_hide_fields", "outgoing_cdr_hide_fields")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +267,7 @@ class Log:
 class Telemetry:
     otlp_endpoint: str = _setting(Endpoint())
     sentry_dsn: str = _setting(
-        types.String(validate=validate.Regexp(r"$|https?://[^@/]+@[^@/]+/.+$", error="is no DSN of Sentry."))
+        types.String(validate=validate.Regexp(r"$|https?://[^@/]+@[^@/]+/.+$", error="is not a Sentry DSN."))
     )
 
 
@@ -300,7 +319,7 @@ def _contradictions(settings: Settings) -> Iterable[str]:
 def require(settings: Settings, *keys: str) -> None:
     """Refuses what a command cannot do without: given DSNs, and secrets that are long enough. Raises SettingsError."""
     problems = [f"{key}: is required" for key in keys if not _value(settings, key)]
-    if "auth.secrets" in keys and any(len(secret.encode()) < MIN_SECRET_LENGTH for secret in settings.auth.secrets):
+    if "auth.secrets" in keys and any(len(secret) < MIN_SECRET_LENGTH for secret in settings.auth.secrets):
         problems.append(f"auth.secrets: each secret needs at least {MIN_SECRET_LENGTH} bytes")
     if problems:
         raise SettingsError(problems)
@@ -350,8 +369,8 @@ def _file(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
-    except ValueError as error:
-        raise SettingsError([f"{path}: is no TOML: {error}"]) from error
+    except (ValueError, RecursionError) as error:
+        raise SettingsError([f"{path}: is not valid TOML: {error}"]) from error
 
 
 def _from_environment(environment: Mapping[str, str], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -374,12 +393,24 @@ def _is_link(name: str, text: str) -> bool:
 
 
 def _read(text: str, default: Any) -> Any:
-    """Text stays text where the default is text; elsewhere it is JSON, and refused by its type if it is not."""
+    """Text stays text where the default is text. Elsewhere it is JSON; if it is not, its type is refused later."""
     if isinstance(default, str):
         return text
+    return _json(text)
+
+
+def _texts(text: str) -> list[str]:
+    value = _json(text)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    return [text] if text else []
+
+
+def _json(text: str) -> Any:
+    """What JSON says; the text itself where it is not JSON or is nested too deeply."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

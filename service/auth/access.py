@@ -1,4 +1,4 @@
-"""A token's subject to the caller it stands for (contract 4.3)."""
+"""Resolves a token's subject to the caller and what it may see."""
 
 from functools import partial
 from typing import Protocol
@@ -12,7 +12,7 @@ MAX_ENTRIES = 10_000
 
 
 class AccessRepository(Protocol):
-    """Where access rows, customers and profiles are read."""
+    """Reads access rows, customers and profiles."""
 
     async def access(self, api_access_id: int) -> Caller | None: ...
 
@@ -20,7 +20,7 @@ class AccessRepository(Protocol):
 
 
 class Access:
-    """Finds callers; what it knows of access rows, customers and profiles is at most `seconds` old."""
+    """Finds callers. Access rows, customers and profiles are cached for `seconds`."""
 
     def __init__(self, source: AccessRepository, seconds: float) -> None:
         self._source = source
@@ -28,7 +28,7 @@ class Access:
         self.profiles: TTLCache[tuple[int, int], bool | None] = TTLCache("caller", seconds, MAX_ENTRIES)
 
     async def caller(self, subject: Subject) -> Caller:
-        """Who asks. Raises ApiError (401) when the access row, the customer or the profile is gone."""
+        """The caller. Raises ApiError (401) if the access row, the customer or the profile does not exist any more."""
         if not isinstance(subject, DynamicClaims):
             found = await self.rows.get(subject, partial(self._source.access, subject))
             if found is None:

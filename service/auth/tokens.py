@@ -1,4 +1,4 @@
-"""JSON Web Tokens: text to verified claims and back (contract 4.1)."""
+"""JSON Web Tokens: text to verified claims and back."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,9 @@ from functools import lru_cache
 from math import inf
 from typing import Any
 
-from jose import jwt
+from jose import jwk, jwt
+from jose.backends.base import Key
+from jose.utils import base64url_encode
 
 from service.errors import unauthorized
 from service.observability import metrics
@@ -22,7 +24,7 @@ OWN_CHECKS = {f"verify_{claim}": False for claim in ("aud", "exp", "nbf", "iat",
 
 @dataclass(frozen=True, slots=True)
 class DynamicClaims:
-    """The `cfg` of a token that carries its own access instead of pointing to a row; keys in the reference's order."""
+    """The `cfg` of a token that holds its own access rights instead of the id of a row; in the reference's order."""
 
     customer_id: int
     customer_portal_access_profile_id: int = 1
@@ -37,7 +39,7 @@ Subject = int | DynamicClaims
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """What a token of ours says: its subject, and from when until before when it may be used, in seconds since 1970."""
+    """The claims of a token: subject, `nbf` and `exp`, the latter in seconds since 1970."""
 
     subject: Subject
     start: float
@@ -45,30 +47,30 @@ class VerifiedToken:
 
 
 class TokenService:
-    """Signs with the first secret and verifies with all. `lifetime` is in seconds; None makes tokens without end.
+    """Signs with the first secret and verifies with all. `lifetime` is in seconds; None issues tokens without `exp`.
 
-    TokenService that were verified are remembered, but their times are compared with the clock at every use.
+    Verified tokens are cached, but their times are compared with the clock at every use.
     """
 
-    def __init__(self, secrets: Sequence[str], lifetime: int | None) -> None:
-        self._secrets = tuple(secrets)
+    def __init__(self, secrets: Sequence[bytes], lifetime: int | None) -> None:
+        self._keys = [_key(secret) for secret in secrets]
         self._cached = lru_cache(MAX_TOKENS)(self._verified)
         self.lifetime = lifetime
 
     def read(self, token: str) -> Subject:
-        """Whom a token stands for: the id of an access row, or a dynamic one's own words. Raises ApiError (401)."""
+        """The subject of a token: the id of an access row, or the claims of a dynamic token. Raises ApiError (401)."""
         known = self._known(token)
         _require(known.start <= time.time() < known.end)
         return known.subject
 
     def issue(self, subject: Subject) -> str:
-        """A new token, with an end where there is a lifetime."""
+        """A new token, with `exp` if there is a lifetime."""
         claims: dict[str, Any] = {"aud": [AUDIENCE], "sub": subject}
         if isinstance(subject, DynamicClaims):
             claims |= {"sub": DYNAMIC, "cfg": {name: getattr(subject, name) for name in DynamicClaims.__slots__}}
         if self.lifetime is not None:
             claims["exp"] = int(time.time()) + self.lifetime
-        return str(jwt.encode(claims, self._secrets[0], algorithm=ALGORITHM))
+        return str(jwt.encode(claims, self._keys[0], algorithm=ALGORITHM))
 
     def _known(self, token: str) -> VerifiedToken:
         """What a token says; long ones are verified each time, so that the cache stays small."""
@@ -86,12 +88,17 @@ class TokenService:
         return VerifiedToken(_subject(claims), start, end)
 
     def _claims(self, token: str) -> Mapping[str, Any]:
-        for secret in self._secrets:
+        for key in self._keys:
             try:
-                return jwt.decode(token, secret, algorithms=[ALGORITHM], options=OWN_CHECKS)
+                return jwt.decode(token, key, algorithms=[ALGORITHM], options=OWN_CHECKS)
             except Exception:  # noqa: S112 # Odd tokens make the library raise more than its own errors.
                 continue
         raise unauthorized()
+
+
+def _key(secret: bytes) -> Key:
+    """Given as a JSON Web Key, because the library would take some texts for a key file, a JSON object or a list."""
+    return jwk.construct({"kty": "oct", "k": base64url_encode(secret).decode()}, ALGORITHM)
 
 
 def _subject(claims: Mapping[str, Any]) -> Subject:
@@ -105,7 +112,7 @@ def _subject(claims: Mapping[str, Any]) -> Subject:
 
 
 def _dynamic(words: Any) -> DynamicClaims:
-    """What `cfg` says; unknown keys and values of a wrong type are refused, the legacy key is dropped (4.3, D6)."""
+    """The claims of `cfg`. Unknown keys and values of a wrong type are refused; the legacy key is ignored."""
     _require(isinstance(words, dict))
     known = {name: value for name, value in words.items() if name != "allow_listen_recording"}
     _require(known.keys() <= set(DynamicClaims.__slots__))
@@ -130,7 +137,7 @@ def _seconds(claim: Any) -> float:
 
 
 def _is_list(values: Any, holds: Callable[[Any], bool]) -> bool:
-    """Whether all values are as they should be; null is a list too."""
+    """Whether `values` is null or a list whose items all pass `holds`."""
     return values is None or (isinstance(values, list | tuple) and all(map(holds, values)))
 
 

@@ -14,15 +14,18 @@ from service.commands.progress import Progress
 from service.db.export import TooManyRowsError
 from service.errors import ApiError, BadRequestError, UnauthorizedError
 from service.jsonapi import query_string, render
+from service.jsonapi.query_string import Parameters
 from service.jsonapi.render import Flat
 from service.query import Caller
 from service.schemas.resource import Resource
 from service.services import Services, opened
 from service.settings import Settings, SettingsError
-from service.tables import export_request, formats
+from service.tables import excel, export_request, formats
 from service.tables.formats import Format
 
 FORMATS = (*formats.FORMATS, "parquet")
+DIALECTS = (excel.DIALECT,)  # Of CSV.
+PARAMETERS = ("filter", "sort", "fields", "include", "count")
 
 
 class ExportError(Exception):
@@ -39,19 +42,20 @@ class RecordWriter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExportJob:
-    """What to export: `query` is a query string as the API takes it, and `format` one of FORMATS."""
+    """What to export. `query` is a query string as the API takes it; `format` and `dialect` are of those above."""
 
     type: str
     query: str
     subject: Subject
     format: str
     output: Path
+    dialect: str | None = None
 
 
 def run(settings: Settings, job: ExportJob) -> None:
     """Writes the file, or none. Raises ExportError, and SettingsError where the words cannot be used."""
     try:
-        asyncio.run(_run(settings, job))
+        asyncio.run(_run(settings, job, _parameters(job.query)))
     except BadRequestError as error:
         raise SettingsError(problem.detail for problem in error.errors) from error
     except ApiError as error:
@@ -66,9 +70,17 @@ def run(settings: Settings, job: ExportJob) -> None:
         raise ExportError(f"{job.output}: {error.strerror or error}") from error
 
 
-async def _run(settings: Settings, job: ExportJob) -> None:
+def _parameters(query: str) -> Parameters:
+    """Raises BadRequestError, and SettingsError for parameters that have no effect here, where a typo stays unseen."""
+    parameters = query_string.parse(query.removeprefix("?"))
+    if unknown := [name for name in parameters if name not in PARAMETERS]:
+        raise SettingsError(f"--query: {name} is not one of {', '.join(PARAMETERS)}" for name in unknown)
+    return parameters
+
+
+async def _run(settings: Settings, job: ExportJob, parameters: Parameters) -> None:
     async with opened(settings) as services:
-        await _export(services, job, await _caller(job.subject, services.access))
+        await _export(services, job, parameters, await _caller(job.subject, services.access))
 
 
 async def _caller(subject: Subject, access: Access) -> Caller:
@@ -78,14 +90,13 @@ async def _caller(subject: Subject, access: Access) -> Caller:
         raise ExportError("There is no such access row, or no such customer and profile.") from error
 
 
-async def _export(services: Services, job: ExportJob, caller: Caller) -> None:
+async def _export(services: Services, job: ExportJob, parameters: Parameters, caller: Caller) -> None:
     resource, limits = services.resources[job.type], services.settings.export
-    parameters = query_string.parse(job.query)
     wanted = export_request.parse(resource, parameters, caller, datetime.now(UTC), limits.max_days, limits.max_rows)
     renderer = render.renderer_for(resource, wanted.view)
     async with services.exports.open(wanted.query, linked=renderer.linked, counted=True) as export:
         with output.opened(job.output) as file:
-            writer = _writer(job.format, file, resource, formats.headings(resource, wanted.view))
+            writer = _writer(job, file, resource, formats.headings(resource, wanted.view))
             progress = Progress(export.total or 0)
             async for rows in export.batches():
                 writer.write(renderer.flat(rows, export.related))
@@ -108,9 +119,9 @@ class _TextWriter:
         self._file.flush()
 
 
-def _writer(format_: str, file: BinaryIO, resource: Resource, headings: Sequence[str]) -> RecordWriter:
-    if format_ in formats.FORMATS:
-        return _TextWriter(file, formats.FORMATS[format_], headings)
+def _writer(job: ExportJob, file: BinaryIO, resource: Resource, headings: Sequence[str]) -> RecordWriter:
+    if table := formats.FORMATS.get(job.format):
+        return _TextWriter(file, export_request.with_dialect(table, resource, job.dialect), headings)
     try:
         from service.tables import parquet  # Its library is large, and an extra.
     except ImportError as error:

@@ -15,7 +15,7 @@ class AccessRepository:
         """What an access row grants, or None if it does not exist. Raises ApiError."""
         rows = await self._routing.fetch(Statement.from_file("queries/api_access", id=api_access_id))
         for customer_id, account_ids, may_listen in rows:
-            return Caller(customer_id, tuple(account_ids) or None, may_listen, api_access_id)
+            return Caller(customer_id, None if account_ids is None else tuple(account_ids), may_listen, api_access_id)
         return None
 
     async def profile(self, customer_id: int, profile_id: int) -> bool | None:

@@ -159,7 +159,7 @@ def _resource(resource: str, calls: str, narrowed: str) -> str:
 def _scope(caller: Caller) -> Parameters:
     return {
         "customer_id": caller.customer_id,
-        "account_ids": caller.account_ids and list(caller.account_ids),
+        "account_ids": None if caller.account_ids is None else list(caller.account_ids),
         "may_listen": caller.may_listen,
     }
 

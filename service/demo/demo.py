@@ -53,7 +53,7 @@ def _with(settings: Settings, dsn: str, served: Recordings) -> Settings:
         listen=replace(settings.listen, workers=1),  # The database ends with this process, and so do its workers.
         databases=replace(databases, cdr=replace(databases.cdr, dsn=dsn), routing=replace(databases.routing, dsn=dsn)),
         recordings=served,
-        auth=replace(settings.auth, secrets=settings.auth.secrets or [secrets.token_hex(32)]),
+        auth=replace(settings.auth, secrets=settings.auth.secrets or [secrets.token_bytes(32)]),
     )
 
 

@@ -21,9 +21,9 @@ class PositionTooLongError(ValueError):
     """The values of a position do not fit into a cursor."""
 
 
-def keys(secrets: Sequence[str]) -> tuple[bytes, ...]:
+def keys(secrets: Sequence[bytes]) -> tuple[bytes, ...]:
     """A key of its own from each secret: the first signs, all verify."""
-    return tuple(hmac.digest(secret.encode(), PURPOSE, "sha256") for secret in secrets)
+    return tuple(hmac.digest(secret, PURPOSE, "sha256") for secret in secrets)
 
 
 class CursorSigner:
@@ -31,7 +31,7 @@ class CursorSigner:
 
     def __init__(self, keys: Sequence[bytes], type_: str, caller: Caller) -> None:
         self._keys = keys
-        self._scope = [type_, caller.customer_id, sorted(caller.account_ids) if caller.account_ids else None]
+        self._scope = [type_, caller.customer_id, None if caller.account_ids is None else sorted(caller.account_ids)]
 
     def sign(self, sorts: Sequence[Sort], positions: Sequence[KeysetPosition]) -> list[str]:
         """A cursor for each position. Raises PositionTooLongError."""

@@ -1,6 +1,7 @@
-"""The `filter` parameter: names looked up whole, values read strictly, the default window of lists (contract 5)."""
+"""The `filter` parameter: names looked up whole, values read strictly, the default window of lists."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from marshmallow.exceptions import ValidationError
@@ -14,34 +15,45 @@ from service.schemas.resource import ACCOUNT, FilterRule, Resource
 
 WINDOW = timedelta(hours=24)
 
-ParsedFilters = dict[str, tuple[FilterRule, "str | None", bool]]
+
+@dataclass(frozen=True, slots=True)
+class ParsedFilter:
+    """A filter that a client sent: its rule and its text, which is None if it was sent without `=`.
+
+    `canonical`: it was sent with a value under the underscored name, in which `gt` and `eq` lift the default window.
+    """
+
+    rule: FilterRule
+    text: str | None
+    canonical: bool
+
+
+ParsedFilters = Mapping[str, ParsedFilter]
+"""By underscored name."""
 
 
 def parse_names(resource: Resource, parameters: Parameters, include: bool) -> ParsedFilters:
-    """The filters of a list by their underscored names: rule, text, and whether that name was used. Raises ApiError.
-
-    Of several spellings the last one's text counts.
-    """
-    asked = parameters.get("filter", {})
-    if asked is None:
-        return {}
-    if isinstance(asked, str) or (isinstance(asked, list) and resource.meta.window):
+    """The filters of a list. Of several spellings of a name the last one's text counts. Raises ApiError."""
+    asked = parameters.get("filter")
+    if isinstance(asked, list) and resource.meta.window:
         raise errors.invalid_filter_syntax(display_value(asked))
     check_names(resource, parameters, include)
-    given: ParsedFilters = {}
+    parsed: dict[str, ParsedFilter] = {}
     for spelling, value in asked.items() if isinstance(asked, dict) else ():
         rule = resource.filters.get(underscore(spelling))
         if rule is None:
             continue  # A condition on the included account, which has no effect on a to-one relationship.
         if isinstance(value, list | dict):
             raise errors.invalid_filter_syntax(spelling)
-        used = spelling == rule.name and not is_blank(value)
-        given[rule.name] = (rule, value, used or (rule.name in given and given[rule.name][2]))
-    return given
+        canonical = spelling == rule.name and not is_blank(value)
+        earlier = parsed.get(rule.name)
+        parsed[rule.name] = ParsedFilter(rule, value, canonical or (earlier is not None and earlier.canonical))
+    return parsed
 
 
 def check_names(resource: Resource, parameters: Parameters, include: bool) -> None:
-    """Refuses the first name that is no filter. Raises ApiError."""
+    """Refuses the first name that is not a filter of the resource. Raises ApiError."""
+    _check_spelling(parameters)
     asked = parameters.get("filter")
     if isinstance(asked, str):
         raise errors.invalid_filter_syntax(asked)
@@ -55,35 +67,45 @@ def check_names(resource: Resource, parameters: Parameters, include: bool) -> No
             raise errors.filter_not_allowed(name)
 
 
-def read(resource: Resource, given: ParsedFilters, now: datetime) -> tuple[Filter, ...]:
-    """Conditions for the values; a list of calls without a lower bound in time ends 24 hours ago. Raises ApiError."""
-    conditions = {name: _condition(rule, text) for name, (rule, text, _) in given.items()}
+def _check_spelling(parameters: Parameters) -> None:
+    """Refuses `filters[x]`, `Filter[x]` and `filter%255Bx%255D`, which would otherwise be ignored and widen a list."""
+    for name in parameters:
+        if name != "filter" and name.lower().startswith("filter"):
+            raise errors.filter_not_allowed(name)
+
+
+def read(resource: Resource, parsed: ParsedFilters, now: datetime) -> tuple[Filter, ...]:
+    """Conditions for the values; a list of calls without a lower bound in time starts 24 hours ago. Raises ApiError."""
+    conditions = {name: _condition(parsed_filter) for name, parsed_filter in parsed.items()}
     found = [condition for condition in conditions.values() if condition is not None]
     window = resource.meta.window
-    if window and not _bounded(window, given, conditions):
+    if window and not _bounded(window, parsed, conditions):
         found.append(Filter(window, "gteq", (_day_before(now, resource.schema.time_zone),), implicit_window=True))
     return tuple(found)
 
 
-def _bounded(window: str, given: ParsedFilters, conditions: Mapping[str, Filter | None]) -> bool:
-    """A lower bound counts in any spelling, `gt` and `eq` only in the underscored one (contract 5.6)."""
+def _bounded(window: str, parsed: ParsedFilters, conditions: Mapping[str, Filter | None]) -> bool:
+    """Whether there is a lower bound: `gteq` in any spelling, `gt` and `eq` only in the underscored one."""
     if conditions.get(f"{window}_gteq"):
         return True
     names = (f"{window}_gt", f"{window}_eq")
-    return any(conditions.get(name) and given[name][2] for name in names)
+    return any(conditions.get(name) and parsed[name].canonical for name in names)
 
 
 def _day_before(now: datetime, time_zone: tzinfo) -> datetime:
-    """To the second; where clocks are set back, the first of the two hours, as text without an offset is read."""
+    """Whole seconds; of an hour that clocks repeat, the first one, as in text without an offset."""
     return (now - WINDOW).astimezone(time_zone).replace(microsecond=0, fold=0).astimezone(UTC)
 
 
-def _condition(rule: FilterRule, text: str | None) -> Filter | None:
+def _condition(parsed: ParsedFilter) -> Filter | None:
     """None where all values are blank. Raises ApiError for the wrong number of values and for unreadable ones."""
+    rule, text = parsed.rule, parsed.text or ""
     values = _values(text)
     shown = ",".join(value or "" for value in values)
-    if "\0" in (text or ""):  # It may hide behind the first line, which is all that is read.
+    if "\0" in text:  # It may be behind the first line, which is all that is read.
         raise errors.invalid_filter_value(shown, rule.name)
+    if _has_lines(text) and not isinstance(rule.field, String):
+        raise errors.invalid_filter_value(text.strip(ASCII_SPACE), rule.name)
     if rule.takes_list:
         given = values if any(not is_blank(value) for value in values) else []
     elif len(values) == 1:
@@ -99,8 +121,13 @@ def _condition(rule: FilterRule, text: str | None) -> Filter | None:
     return Filter(rule.column, rule.operator, read, rule.by_account_uuid)
 
 
-def _values(text: str | None) -> list[str | None]:
-    if text is None or is_blank(text):
+def _has_lines(text: str) -> bool:
+    """Whether there is a line break before anything but ASCII white space."""
+    return not is_blank(text) and any(end in text.rstrip(ASCII_SPACE) for end in "\r\n")
+
+
+def _values(text: str) -> list[str | None]:
+    if is_blank(text):
         return []
     try:
         return split_list(text)
@@ -109,5 +136,5 @@ def _values(text: str | None) -> list[str | None]:
 
 
 def _counts(rule: FilterRule, value: str | None) -> bool:
-    """Empty elements of a list are passed over; so is white space, except where it is text."""
+    """Whether an element of a list is a value: empty ones are skipped, and blank ones unless the type is text."""
     return bool(value) if isinstance(rule.field, String) else not is_blank(value)

@@ -1,12 +1,11 @@
-"""Names and lists in query values: the spellings clients use, and lines of comma-separated values."""
+"""Names and lists in query values: the spellings of names, and comma-separated values."""
 
 import re
 
 ITEM = re.compile(r'(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|$|\r\n|[\r\n])')
 WORD_START = re.compile(r"(?<=[A-Z])(?=[A-Z][a-z])|(?<=[a-z\d])(?=[A-Z])")
 
-
-# What Unicode calls white space; Python's own notion also holds four control characters.
+# Unicode's White_Space property; `str.strip` also removes four control characters.
 WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
@@ -14,11 +13,11 @@ WHITE_SPACE = (
 
 
 class MalformedListError(ValueError):
-    """Quotes that do not fit together."""
+    """Text whose double quotes are not balanced or not at the ends of a value."""
 
 
 def is_blank(text: str | None) -> bool:
-    """Whether there is nothing but white space."""
+    """Whether the text is None, empty or only white space."""
     return not text or not text.strip(WHITE_SPACE)
 
 

@@ -1,12 +1,12 @@
-"""The types of attributes: how each is read from a filter's text, how it is shown, and which operators filter by it.
+"""The types of attributes: how each is read from a filter value, how it is shown, and which operators filter by it.
 
-`_deserialize` takes the text of a filter value and is strict (contract 0, D2); it raises `ValidationError`.
-`display` takes what the database room delivers: numerics and times as PostgreSQL's text, the rest as Python values.
+`_deserialize` takes the text of a filter value and reads it strictly; it raises `ValidationError`.
+`display` takes a value as `service.db` returns it: numerics and times as PostgreSQL's text, the rest as Python values.
 """
 
 import re
 import uuid
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal as Number
 from ipaddress import ip_interface
 from typing import Any, ClassVar
@@ -20,17 +20,17 @@ MATCHES = ("eq", "not_eq", "cont", "start", "end", "in", "not_in", "cont_any")
 EQUALITIES = ("eq", "not_eq", "in", "not_in")
 
 ASCII_SPACE = " \t\n\v\f\r"
-OUT_OF_RANGE = 10**40  # Farther out than any integer column reaches: longer numbers compare the same way.
-DIGITS_BEFORE_POINT = 131072  # The most that PostgreSQL's numeric holds,
-DIGITS_AFTER_POINT = 16383  # and reads.
+OUT_OF_RANGE = 10**40  # Beyond the range of every integer column, so that longer numbers compare the same way.
+DIGITS_BEFORE_POINT = 131072  # The limits of PostgreSQL's numeric.
+DIGITS_AFTER_POINT = 16383
 
-# Possessive, because a long text would otherwise be tried in every division into two numbers.
+# Possessive quantifiers keep matching linear: otherwise a long text is tried in every division into two numbers.
 DECIMAL = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:e[+-]?\d{1,6})?|nan|[+-]?infinity", re.ASCII | re.IGNORECASE)
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 TIME = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)"
     r"(?:[ T](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d+))?)?"
-    r"(?P<zone>Z|[+ -]\d\d:?\d\d)?)?",
+    r"(?P<zone>[Zz]| UTC|[+ -]\d\d(?::?[0-5]\d)?)?)?",
     re.ASCII,
 )
 UUID = re.compile(r"(\{)?(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?(1)\})", re.IGNORECASE)
@@ -40,9 +40,8 @@ INET = re.compile(r"[0-9a-f.:]+(?:/\d{1,3})?", re.ASCII | re.IGNORECASE)
 class Attribute(fields.Field):
     """What an attribute declares besides its type.
 
-    `column` is its name in the resource's SQL where that differs; an attribute that is not `shown` may be filtered by,
-    but never appears; one that is not `queryable` appears, but is neither filtered nor sorted by. One that is not
-    `nullable` always has a value.
+    `column`: its name in the resource's SQL, where that differs. `shown=False`: only for filters, never in records.
+    `queryable=False`: in records, but not for filters and sorting. `nullable=False`: always has a value.
     """
 
     operators: ClassVar[tuple[str, ...]] = ()
@@ -77,7 +76,7 @@ class Attribute(fields.Field):
 
 
 class Integer(Attribute):
-    """A JSON number from int2, int4 or int8; numbers beyond the column's range compare as what they are."""
+    """A JSON number from int2, int4 or int8. Filter values beyond the column's range compare as big numbers."""
 
     operators = COMPARISONS
 
@@ -170,32 +169,46 @@ class Timestamp(Attribute):
     def _localised(self, value: str) -> str | None:
         try:
             moment = datetime.fromisoformat(value).astimezone(self._zone)
-        except OverflowError:  # The zone's own year is none that ISO 8601 can write.
+        except OverflowError:  # In this zone it is outside of the years 1 to 9999.
             return None
-        text = moment.isoformat(timespec="milliseconds")
+        text = moment.isoformat(timespec="milliseconds")[:29]  # Local mean time also has seconds in its offset.
         return text.replace("+00:00", "Z") if moment.tzname() == "UTC" else text
 
     def _deserialize(self, value: str, *_: Any, **__: Any) -> datetime:
-        """The moment in UTC; text without an offset is read in the schema's time zone (contract 5.7)."""
+        """The moment in UTC; text without an offset is read in the schema's time zone.
+
+        Moments outside of the years 1 to 9999 in UTC become the first or the last of them: .NET's minimum and maximum
+        are such moments in most zones.
+        """
         match = TIME.fullmatch(value.strip(ASCII_SPACE))
         if not match:
             raise self._invalid(value)
         try:
-            return self._moment(match).astimezone(UTC)
-        except (ValueError, OverflowError) as error:
+            return self._moment(match)
+        except ValueError as error:
             raise self._invalid(value) from error
 
     def _moment(self, match: re.Match[str]) -> datetime:
         parts = match.groupdict(default="0")
-        zone, fraction = match["zone"], parts["fraction"][:6].ljust(6, "0")
+        fraction = parts["fraction"][:6].ljust(6, "0")
         clock = f"{parts['hour']:0>2}:{parts['minute']:0>2}:{parts['second']:0>2}.{fraction}"
         midnight_after = clock == "24:00:00.000000"
-        naive = datetime.fromisoformat(f"{match['day']}T{'00:00:00.000000' if midnight_after else clock}")
-        naive += timedelta(days=midnight_after)
-        if zone is None:
-            return naive.replace(tzinfo=self._zone)
+        local = datetime.fromisoformat(f"{match['day']}T{'00:00:00.000000' if midnight_after else clock}")
+        local = local.replace(tzinfo=self._offset(match["zone"]))
+        try:
+            return (local + timedelta(days=midnight_after)).astimezone(UTC)
+        except OverflowError:
+            return (datetime.min if local.year == 1 else datetime.max).replace(tzinfo=UTC)
+
+    def _offset(self, text: str | None) -> tzinfo:
+        """Raises ValueError for a day or more."""
+        if text is None:
+            return self._zone
+        if text in ("Z", "z", " UTC"):
+            return UTC
         # A plus sign that was not escaped in the URL arrives as a space.
-        return datetime.fromisoformat(f"{naive.isoformat()}{zone.replace(' ', '+')}")
+        offset = datetime.strptime(text[1:].replace(":", "").ljust(4, "0"), "%H%M")
+        return timezone((-1 if text[0] == "-" else 1) * timedelta(hours=offset.hour, minutes=offset.minute))
 
 
 class Inet(Attribute):
@@ -214,7 +227,7 @@ class Inet(Attribute):
 
 
 class Uuid(Attribute):
-    """A UUID in canonical form; filters also take it without dashes or in braces."""
+    """A UUID in canonical form; filters also accept it without dashes or in braces."""
 
     operators = EQUALITIES
 
@@ -226,7 +239,7 @@ class Uuid(Attribute):
 
 
 def _storable(number: Number) -> bool:
-    """Whether PostgreSQL's numeric takes it."""
+    """Whether PostgreSQL's numeric can hold the number."""
     exponent = number.as_tuple().exponent
     return number.adjusted() < DIGITS_BEFORE_POINT and isinstance(exponent, int) and exponent >= -DIGITS_AFTER_POINT
 

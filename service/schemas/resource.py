@@ -1,8 +1,9 @@
 """What follows from a declaration: a resource's attributes, filters and sort keys, looked up by whole name."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, tzinfo
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -129,6 +130,17 @@ class Resource:
                 FilterRule(f"{column}_{op}", column, op, uuid, by_account_uuid=True) for op in self.account.operators
             ]
         return {rule.name: rule for rule in rules}
+
+
+def problems(hidden: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """One line for each name, by setting, that is not an attribute or a relationship of the setting's resource."""
+    for resource in configured(UTC, {}).values():
+        setting = resource.meta.hidden_setting or ""
+        for name in hidden.get(setting, ()):
+            if name not in resource.members:
+                [nearest] = get_close_matches(name.strip().lower().replace("-", "_"), resource.members, 1, cutoff=0)
+                what = f"{name!r} is not an attribute of {resource.type}"
+                yield f"resources.{setting}: {what}; the nearest is {nearest!r}"
 
 
 def configured(time_zone: tzinfo, hidden: Mapping[str, Collection[str]]) -> dict[str, Resource]:

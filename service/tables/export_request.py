@@ -1,21 +1,22 @@
 """What a request for an export asks for: its format, and a query for everything that is not too wide."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 from service import errors
 from service.jsonapi import params
 from service.jsonapi.accept import Accept
-from service.jsonapi.query_string import Parameters
+from service.jsonapi.query_string import Parameters, Value
 from service.jsonapi.spelling import is_blank
 from service.jsonapi.view import View
 from service.query import Caller, Everything, Query
 from service.schemas.resource import Resource
-from service.tables.formats import FORMATS, Format
+from service.tables import excel
+from service.tables.formats import CSV, FORMATS, Format
 
 BY_MEDIA_TYPE = {format_.media_type: format_ for format_ in FORMATS.values()}
 STARTS, ENDS = ("gteq", "gt", "eq", "in"), ("lteq", "lt", "eq", "in")
-MOMENT = "%Y%m%dT%H%M%SZ"
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,15 @@ def format_of(parameters: Parameters, accept: Accept) -> Format | None:
     return FORMATS.get(asked)
 
 
+def with_dialect(table: Format, resource: Resource, dialect: Value) -> Format:
+    """The format in the dialect asked for, if one is. Raises BadRequestError."""
+    if dialect is None or dialect == "":
+        return table
+    if table is not CSV or dialect != excel.DIALECT:
+        raise errors.unknown_dialect(excel.DIALECT)
+    return excel.format_of(resource)
+
+
 def parse(
     resource: Resource, parameters: Parameters, caller: Caller, now: datetime, max_days: int, max_rows: int
 ) -> ExportRequest:
@@ -49,10 +59,12 @@ def parse(
         raise errors.invalid_flag("count")
     query, view = params.parse_list(resource, parameters, caller, now, Everything(max_rows))
     start, end = _period(query, now)
-    if end - start > timedelta(days=max_days):
-        raise errors.export_too_wide(-(-(end - start) // timedelta(days=1)), max_days)
+    days = _days(start, end, resource.schema.time_zone)
+    # The default window is a day, and a little more: it starts at a whole second.
+    if days > max_days and not any(condition.implicit_window for condition in query.filters):
+        raise errors.export_too_wide(days, max_days)
     moments = [end] if resource.meta.window is None else [start, end]
-    name = "_".join([resource.type, *(moment.astimezone(UTC).strftime(MOMENT) for moment in moments)])
+    name = "_".join([resource.type, *map(_file_time, moments)])
     return ExportRequest(query, view, counted == "true", name)
 
 
@@ -63,3 +75,21 @@ def _period(query: Query, now: datetime) -> tuple[datetime, datetime]:
     ends = [max(bound.values) for bound in bounds if bound.operator in ENDS]
     end = min([now, *ends])
     return max(starts, default=end), end
+
+
+def _days(start: datetime, end: datetime, zone: tzinfo) -> int:
+    """How many days are begun, by the clocks of the zone or of 24 hours each, whichever are fewer.
+
+    So a month that summer time makes an hour longer has no more days than its calendar, and 31 times 24 hours in which
+    it makes an hour disappear have no more than 31.
+    """
+    try:
+        by_clock = end.astimezone(zone).replace(tzinfo=None) - start.astimezone(zone).replace(tzinfo=None)
+    except OverflowError:  # In this zone it is outside of the years 1 to 9999.
+        by_clock = end - start
+    return -(-min(by_clock, end - start) // DAY)
+
+
+def _file_time(moment: datetime) -> str:
+    """A moment in UTC as `20260301T000000Z`."""
+    return f"{moment.year:04}{moment:%m%dT%H%M%SZ}"

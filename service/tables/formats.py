@@ -14,13 +14,13 @@ from service.jsonapi.view import View
 from service.schemas.base import dasherize
 from service.schemas.resource import ACCOUNT, Resource
 
-# What makes spreadsheets take a text for a formula, unless it is nothing but a signed number.
+# How a text begins that spreadsheets evaluate as a formula. Signed numbers are not formulas.
 FORMULA = re.compile("[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-](?!(?<=[+-])\\d+(?:\\.\\d+)?\\Z)")
 WORDS = {True: "true", False: "false"}
 
 
 def headings(resource: Resource, view: View) -> list[str]:
-    """The names of a table's columns; an account that is asked for comes last."""
+    """The names of a table's columns; the account comes last, if it is included."""
     chosen = view.fieldsets.get(resource.type, resource.members)
     shown = [name for name in chosen if name not in resource.hidden]
     account = [ACCOUNT] if view.include and ACCOUNT in shown else []
@@ -29,7 +29,7 @@ def headings(resource: Resource, view: View) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of table: what goes first, and what each batch of records becomes."""
+    """A kind of table. `head` writes what precedes all records, and `piece` a batch of records."""
 
     suffix: str
     media_type: str
@@ -38,24 +38,26 @@ class Format:
     piece: Callable[[Iterable[Flat]], bytes]
 
 
-def _csv_head(headings: Sequence[str]) -> bytes:
-    return _csv_lines([headings])
-
-
-def _csv_piece(records: Iterable[Flat]) -> bytes:
-    return _csv_lines(map(_cell, record.values()) for record in records)
-
-
-def _csv_lines(rows: Iterable[Iterable[Any]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """A value as CSV shows it. A text that is a formula gets an apostrophe in front."""
     if type(value) is str:
         return f"'{value}" if FORMULA.match(value) else value
     return WORDS[value] if type(value) is bool else value
+
+
+def lines(rows: Iterable[Iterable[Any]], separator: str = ",") -> bytes:
+    """Rows of cells in UTF-8."""
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=separator, lineterminator="\r\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _csv_head(headings: Sequence[str]) -> bytes:
+    return lines([headings])
+
+
+def _csv_piece(records: Iterable[Flat]) -> bytes:
+    return lines(map(cell, record.values()) for record in records)
 
 
 def _ndjson_piece(records: Iterable[Flat]) -> bytes:

@@ -24,10 +24,9 @@ async def stream(request: web.Request, table: Format) -> web.StreamResponse:
     if proxies.http_1_0_client(request):
         raise errors.export_needs_http_1_1()
     state, resource = request.app[STATE], request[ROUTE].resource
-    limits = state.settings.export
-    wanted = export_request.parse(
-        resource, parameters.of(request), request[CALLER], datetime.now(UTC), limits.max_days, limits.max_rows
-    )
+    limits, asked = state.settings.export, parameters.of(request)
+    table = export_request.with_dialect(table, resource, asked.get("dialect"))
+    wanted = export_request.parse(resource, asked, request[CALLER], datetime.now(UTC), limits.max_days, limits.max_rows)
     renderer = render.renderer_for(resource, wanted.view)
     async with (
         streaming.stream_slot(request, state.exports, "exports"),

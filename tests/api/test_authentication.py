@@ -1,18 +1,28 @@
 """Who is let in, by which tokens, and how sessions by cookie go on (contract 4)."""
 
+import base64
+import hmac
 import json
 import re
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from jose import jwt
+from multidict import CIMultiDict
 
+from service import settings
 from service.auth.tokens import DynamicClaims, TokenService
 from service.errors import unavailable
-from service.web import keys
+from service.web import cookies, keys
 from tests.conftest import SECRET, Answer, Api, Data, Serve, cache_requests
 
+bounded = hypothesis.settings(deadline=None, derandomize=True)
 OTHER = "another secret, of more than 32 bytes as well"
 COOKIE = "_yeti_customer_v1_session"
 VALID = {"aud": ["customer-v1"], "sub": 7}
@@ -166,6 +176,59 @@ async def test_all_secrets_verify_and_the_first_signs(serve: Serve, data: Data) 
     )
 
 
+SECRETS = [
+    '"quoted as env files leave it, 32 bytes"',
+    '{"kty": "oct", "k": "c2VjcmV0", "more": "bytes"}',
+    '{"keys": [], "more": "than thirty-two bytes of it"}',
+    '{"a": "one of several secrets in an object"}',
+    " a leading space and more than 32 bytes",
+    "more than 32 bytes with a line's end \r",
+    '["a list of", 2, "kinds of elements, which is no list"]',
+    '["a list that does not close, of 32 bytes"',
+    "-----BEGIN PUBLIC KEY-----\nnot a key\n-----END PUBLIC KEY-----\n",
+    "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAB not a key",
+    "1234567890123456789012345678901234567890",
+    "null                             null",
+    "[" * 10_000,
+    "more than 32 bytes that are no UTF-8: \udcff\udc80 \udcfe",
+    "by bytes, umlauts count twice: ä",
+]
+MIXED = st.text(st.sampled_from('[]{}",: \t\n\\abc12-\udcff'), min_size=32) | st.text(
+    st.characters(codec="utf-8"), min_size=32
+)
+
+
+def check(text: str) -> None:
+    """Tokens that the service issues verify, there and with any library that is given the secret's bytes."""
+    loaded = settings.load(None, {"CDR_API_AUTH__SECRETS": text})
+    settings.require(loaded, "auth.secrets")
+    tokens = TokenService(loaded.auth.secrets, None)
+    assert tokens.read(tokens.issue(7)) == 7
+    signed, _, signature = tokens.issue(7).rpartition(".")
+    expected = hmac.digest(loaded.auth.secrets[0], signed.encode(), "sha256")
+    assert base64.urlsafe_b64decode(signature + "=") == expected
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_text_that_is_no_list_is_one_secret_byte_for_byte(tmp_path: Path, secret: str) -> None:
+    check(secret)
+    expected = [secret.encode("utf-8", "surrogateescape")]
+    assert settings.load(None, {"CDR_API_AUTH__SECRETS": secret}).auth.secrets == expected
+    if secret.isascii():
+        file = tmp_path / "own.toml"
+        file.write_text(f"[auth]\nsecrets = {json.dumps(secret)}\n")
+        assert settings.load(str(file), {}).auth.secrets == expected
+
+
+@bounded
+@given(MIXED)
+def test_whatever_is_accepted_issues_tokens_that_verify(secret: str) -> None:
+    with suppress(ValueError, RecursionError):
+        assume(not isinstance(json.loads(secret), list))
+    check(secret)
+    check(json.dumps([secret, OTHER]))
+
+
 DYNAMIC = DynamicClaims(7)
 REVOCATIONS = [
     (7, "DELETE FROM sys.api_access", "incoming-cdrs/1", 401),
@@ -244,6 +307,60 @@ async def test_a_blank_header_leaves_it_to_the_cookie(api: Api) -> None:
     assert (await with_cookie(api, signed(VALID), Authorization="  ")).status == 200
 
 
+GOOD_COOKIE, BAD_COOKIE = f"{COOKIE}=GOOD", f"{COOKIE}=invalid"
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ([f"{GOOD_COOKIE}; {BAD_COOKIE}"], 200),
+        ([f"{BAD_COOKIE}; {GOOD_COOKIE}"], 401),
+        ([GOOD_COOKIE, BAD_COOKIE], 200),
+        ([BAD_COOKIE, GOOD_COOKIE], 401),
+        ([f"{COOKIE}; {GOOD_COOKIE}"], 401),
+        ([f"{COOKIE}=; {GOOD_COOKIE}"], 401),
+        ([f"a=1;{GOOD_COOKIE};b=2"], 200),
+        ([f"a=1;    {GOOD_COOKIE}"], 200),
+        ([f";; {GOOD_COOKIE};"], 200),
+        ([f"a=1;\t{GOOD_COOKIE}"], 401),
+        ([f"a=1, {GOOD_COOKIE}"], 401),
+        ([f"a=1 {GOOD_COOKIE}"], 401),
+        ([f"{COOKIE} =GOOD"], 401),
+        ([f"{COOKIE.upper()}=GOOD"], 401),
+        ([f"x{GOOD_COOKIE}"], 401),
+        ([f'{COOKIE}="GOOD"'], 401),
+        ([f'a="1; {GOOD_COOKIE}; b=2"'], 200),
+        ([f"a b=1; (c)=d; é=ü; {GOOD_COOKIE}"], 200),
+        ([f"$Version=1; {GOOD_COOKIE}; $Path=/"], 200),
+        ([f"{COOKIE}=ESCAPED"], 200),
+        ([f"{COOKIE}=GOOD%"], 401),
+    ],
+)
+async def test_the_first_cookie_of_the_name_counts(api: Api, lines: list[str], status: int) -> None:
+    token = signed(VALID)
+    texts = (line.replace("GOOD", token).replace("ESCAPED", token.replace(".", "%2E")) for line in lines)
+    headers = CIMultiDict({"Accept": "application/vnd.api+json"})
+    for text in texts:
+        headers.add("Cookie", text)
+    async with api.client.get("/api/rest/customer/v1/incoming-cdrs/1", headers=headers) as response:
+        assert response.status == status
+        assert ("set-cookie" in response.headers) == (status == 200)
+
+
+NAMES = st.text(st.sampled_from("ab_-.%"), min_size=1, max_size=2)
+VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=";%+"), max_size=4)
+
+
+@bounded
+@given(st.lists(st.tuples(NAMES, VALUES)), st.lists(st.sampled_from([";", "; ", ";  ", "; ;", "\n"])))
+def test_cookies_are_separated_by_semicolons_and_spaces(pairs: list[tuple[str, str]], between: list[str]) -> None:
+    """A line break stands for another header."""
+    ends = [*between, *["; "] * len(pairs)]
+    text = "".join(f"{name}={value}{end}" for (name, value), end in zip(pairs, ends, strict=False))
+    for name in {name for name, _ in pairs} | {"c"}:
+        assert cookies.first(text.split("\n"), name) == next((v for n, v in pairs if n == name), "")
+
+
 async def test_the_cookie_is_renewed_with_exactly_these_attributes(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1772211473.0)
     cookie = (await with_cookie(api, signed(VALID))).headers["set-cookie"]
@@ -265,7 +382,9 @@ async def test_without_a_lifetime_an_ended_token_is_still_ended(serve: Serve, da
 
 
 async def test_a_dynamic_session_carries_all_its_words_on(api: Api) -> None:
-    cookie = (await with_cookie(api, TokenService([SECRET], None).issue(DynamicClaims(7)))).headers["set-cookie"]
+    cookie = (await with_cookie(api, TokenService([SECRET.encode()], None).issue(DynamicClaims(7)))).headers[
+        "set-cookie"
+    ]
     claims = jwt.get_unverified_claims(cookie.split(";")[0].partition("=")[2])
     assert list(claims["cfg"].items()) == [
         ("customer_id", 7),

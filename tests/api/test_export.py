@@ -239,6 +239,51 @@ async def test_no_cell_is_a_formula_and_numbers_stay_numbers(api: Api, data: Dat
     assert record["src-name-out"] == text
 
 
+async def test_spreadsheets_have_a_dialect(api: Api, data: Data) -> None:
+    data.customer(7)
+    data.account(71, 7, ACCOUNT)
+    data.call(1, vendor_id=7, vendor_acc_id=71, src_name_out="380441234567", vendor_price="-3.5", duration=5)
+    fields = "fields[incoming-cdrs]=src-name-out,vendor-price,duration,rec,account&include=account"
+    for choice, headers in (("format=csv&", None), ("", AS_CSV)):
+        path = f"incoming-cdrs?{choice}dialect=excel&{fields}"
+        answer = await api.get(path, 7, **({"headers": headers} if headers else {}))
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
+        assert answer.headers["content-disposition"].endswith('.csv"')
+        assert answer.body == (
+            b"\xef\xbb\xbfid;src-name-out;vendor-price;duration;rec;account\r\n"
+            b'1;"=""380441234567""";-3,5;5;false;' + ACCOUNT.encode() + b"\r\n"
+        )
+    assert (await api.get(f"incoming-cdrs?format=csv&dialect=&{fields}", 7)).body.startswith(b"id,src-name-out")
+    assert (await api.get("incoming-cdrs?dialect=excel", 7)).ids == ["1"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "format=csv&dialect=calc",
+        "format=csv&dialect[]=excel",
+        "format=csv&dialect=Excel",
+        "format=ndjson&dialect=excel",
+    ],
+)
+async def test_another_dialect_is_refused(api: Api, data: Data, query: str) -> None:
+    data.customer(7)
+    answer = await api.get(f"cdrs?{query}", 7)
+    assert answer.error == (400, "118")
+    assert answer.json["errors"][0]["source"] == {"parameter": "dialect"}
+
+
+async def test_a_month_with_an_hour_more_is_exported(serve: Serve, data: Data) -> None:
+    data.customer(7)
+    api = await serve(data.dsn, RESOURCES__TIME_ZONE="Europe/Berlin")
+    month = "filter[time_start_gteq]=2025-10-01&filter[time_start_lt]=2025-11-01"
+    answer = await api.get(f"cdrs?format=csv&{month}", 7)
+    assert answer.status == 200
+    name = 'attachment; filename="cdrs_20250930T220000Z_20251031T230000Z.csv"'
+    assert answer.headers["content-disposition"] == name
+    assert (await api.get(f"cdrs?format=csv&{month}T00:00:01", 7)).error == (400, "400")
+
+
 def test_lines_end_and_quotes_double_as_the_standard_says() -> None:
     assert CSV.head(["id", "a-b"]) + CSV.piece([{"id": "1", "a-b": 'x "y", z'}, {"id": "2", "a-b": "x\ny"}]) == (
         b'id,a-b\r\n1,"x ""y"", z"\r\n2,"x\ny"\r\n'

@@ -49,6 +49,60 @@ async def test_allowed_accounts_limit_calls_and_accounts(api: Api, data: Data, c
 
 @CDRS
 @pytest.mark.parametrize(
+    ("stored", "calls", "accounts"),
+    [
+        ("{72,NULL}", ["2"], [SECOND]),
+        ("{NULL,71,NULL,72}", ["1", "2"], [OWN, SECOND]),
+        ("{{71,72}}", ["1", "2"], [OWN, SECOND]),
+        ("{{NULL,72}}", ["2"], [SECOND]),
+        ("{72,72}", ["2"], [SECOND]),
+        ("[5:5]={72}", ["2"], [SECOND]),
+        ("{NULL}", [], []),
+        ("{{NULL},{NULL}}", [], []),
+        ("{}", ["1", "2", "4", "5"], [OWN, SECOND]),
+        (None, ["1", "2", "4", "5"], [OWN, SECOND]),
+    ],
+)
+async def test_odd_arrays_of_accounts_limit_to_the_accounts_in_them(
+    api: Api, data: Data, cdrs: str, stored: str | None, calls: list[str], accounts: list[str]
+) -> None:
+    """NULL elements are not accounts: an array of nothing else grants none. NULL and an empty array limit nothing."""
+    data.execute("ALTER TABLE sys.api_access ALTER account_ids DROP NOT NULL")
+    data.execute("UPDATE sys.api_access SET account_ids = %s WHERE id = 7", (stored,))
+    assert (await api.get(f"{cdrs}?sort=id", 7)).ids == calls
+    assert (await api.get("accounts?sort=id", 7)).ids == accounts
+    walked = await api.get(f"{cdrs}?sort=id&page[after]=&page[size]=1&page[total]=true", 7)
+    assert (walked.ids, walked.json["meta"]["page"]["total"]) == (calls[:1], len(calls))
+    assert (await api.get(f"{cdrs}?sort=id&format=ndjson", 7)).body.count(b"\n") == len(calls)
+    for id in ("1", "2", "4", "5"):
+        assert (await api.get(f"{cdrs}/{id}", 7)).status == (200 if id in calls else 404)
+
+
+@pytest.mark.parametrize(
+    "column", ["customer_portal_access_profile_id", "allowed_ips", "allow_outgoing_numberlists_ids"]
+)
+async def test_columns_of_an_access_row_that_are_null_deny_nothing_but_recordings(
+    api: Api, data: Data, column: str
+) -> None:
+    data.execute(f"ALTER TABLE sys.api_access ALTER {column} DROP NOT NULL")
+    data.execute(f"UPDATE sys.api_access SET {column} = NULL")
+    answer = await api.get("cdrs/1", 7)
+    assert (answer.status, answer.json["data"]["attributes"]["rec"]) == (200, False)
+
+
+@pytest.mark.parametrize("caller", [7, DynamicClaims(7)])
+async def test_a_permission_that_is_null_is_none(api: Api, data: Data, caller: int | DynamicClaims) -> None:
+    table = "sys.customer_portal_access_profiles"
+    data.execute(f"ALTER TABLE {table} ALTER allow_listen_recording DROP NOT NULL")
+    data.execute(f"UPDATE {table} SET allow_listen_recording = NULL")
+    data.execute("UPDATE cdr.cdr SET audio_recorded = true, local_tag = 'x', duration = 1")
+    answer = await api.get("cdrs/1", caller)
+    assert (answer.status, answer.json["data"]["attributes"]["rec"]) == (200, False)
+    assert (await api.get("cdrs/1/rec", caller)).status == 404
+
+
+@CDRS
+@pytest.mark.parametrize(
     "query",
     [
         "filter[id_in]=1,3",

@@ -43,7 +43,7 @@ def running(postgres: Databases, prepared: str) -> Iterator[Run]:
         "AUTH__SECRETS": json.dumps([SECRET]),
     }
     with serving(**known) as program:
-        yield Run(data, program, TokenService([SECRET], None).issue(7))
+        yield Run(data, program, TokenService([SECRET.encode()], None).issue(7))
     postgres.drop(data.name)
 
 

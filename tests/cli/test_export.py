@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import GOLDEN_SECRET, Api, Data, Databases
 from tests.programs import run
 
+NOWHERE = "host=127.0.0.1 port=1 dbname=x"
 EVERYTHING = "filter[time_start_gteq]=2026-03-01&filter[time_start_lt]=2026-03-12"
 
 
@@ -96,6 +97,71 @@ def test_what_cannot_be_exported_is_said_in_words(
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_question_mark_from_a_url_is_no_part_of_the_query(known: dict[str, str], tmp_path: Path) -> None:
+    query = f"{EVERYTHING}&sort=-id&count=true"
+    for name, text in (("plain.csv", query), ("marked.csv", f"?{query}"), ("joined.csv", f"?&{query}")):
+        assert export(known, "cdrs", text, tmp_path / name).returncode == 0
+    files = {path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(files) == 1
+    assert files.pop().count(b"\r\n") == 153
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("??filter[duration_gt]=0", "?filter"),
+        ("filters[duration_gt]=0", "filters"),
+        ("Filter[duration_gt]=0", "Filter"),
+        ("filter%255Bduration_gt%255D=0", "filter%5Bduration_gt%5D"),
+        (" filter[duration_gt]=0", " filter"),
+        ("duration_gt=0", "duration_gt"),
+        ("sorts=id", "sorts"),
+        ("format=ndjson", "format"),
+        ("dialect=excel", "dialect"),
+        ("page[size]=10", "page"),
+        ("https://example.net/cdrs?filter[duration_gt]=0", "https://example.net/cdrs?filter"),
+    ],
+)
+def test_a_parameter_without_effect_is_refused_before_any_database_is_asked(
+    tmp_path: Path, query: str, name: str
+) -> None:
+    nowhere = {"DATABASES__CDR__DSN": NOWHERE, "DATABASES__ROUTING__DSN": NOWHERE}
+    ended = export(nowhere, "cdrs", query, tmp_path / "x.csv")
+    assert ended.returncode == 2
+    assert ended.stderr == f"cdr-api: --query: {name} is not one of filter, sort, fields, include, count\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_dialect_of_spreadsheets_is_the_apis(golden: Api, known: dict[str, str], tmp_path: Path) -> None:
+    output = tmp_path / "calls.csv"
+    ended = run(
+        [
+            "export",
+            "cdrs",
+            "--api-access",
+            "1",
+            "--query",
+            asked("cdrs"),
+            "--dialect",
+            "excel",
+            "--output",
+            str(output),
+        ],
+        **known,
+    )
+    assert ended.returncode == 0, ended.stderr
+    answer = await golden.get(f"cdrs?{asked('cdrs')}&format=csv&dialect=excel", 1)
+    assert answer.body.startswith(b"\xef\xbb\xbfid;time-start;")
+    assert output.read_bytes() == answer.body
+
+
+@pytest.mark.parametrize("suffix", ["ndjson", "parquet"])
+def test_only_csv_has_dialects(known: dict[str, str], tmp_path: Path, suffix: str) -> None:
+    words = ["export", "cdrs", "--api-access", "1", "--dialect", "excel", "--output", str(tmp_path / f"x.{suffix}")]
+    ended = run(words, **known)
+    assert (ended.returncode, ended.stderr) == (2, "cdr-api: --dialect: only csv has dialects\n")
 
 
 def test_a_file_that_did_not_become_whole_leaves_the_old_one(data: Data, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def known(data: Data) -> dict[str, str]:
 
 
 def token(subject: int | DynamicClaims = 7) -> str:
-    return TokenService([SECRET], None).issue(subject)
+    return TokenService([SECRET.encode()], None).issue(subject)
 
 
 SENT = [

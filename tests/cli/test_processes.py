@@ -32,7 +32,7 @@ def known(data: Data) -> dict[str, str]:
 
 
 def token(secret: str = SECRET) -> str:
-    return TokenService([secret], None).issue(7)
+    return TokenService([secret.encode()], None).issue(7)
 
 
 async def logged(program: Program, event: str, times: int = 1) -> dict[str, str]:

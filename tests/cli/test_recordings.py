@@ -18,7 +18,7 @@ from tests.storage import Storage
 
 PATH = "/api/rest/customer/v1/incoming-cdrs/{}/rec"
 SMALL, LONG = os.urandom(2**16), os.urandom(2**20) * 50
-TOKEN = TokenService([SECRET], None).issue(7)
+TOKEN = TokenService([SECRET.encode()], None).issue(7)
 MEMORY = 12 * 2**10  # KiB that may come with buffers and allocations, a quarter of the recording.
 
 

@@ -6,14 +6,16 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service import settings
+from service import cli, settings
 from service.files import DEFAULT_SETTINGS
 from service.recordings import stores
+from service.schemas import resource
 from service.settings import SettingsError
 from tests.conftest import SECRET
 from tests.programs import run
@@ -26,6 +28,7 @@ def leaves(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[t
 
 DEFAULTS = dict(leaves(tomllib.loads(DEFAULT_SETTINGS.read_text())))
 OTHERS = {
+    "auth.secrets": [SECRET],
     "listen.port": 81,
     "listen.server_timing": True,
     "resources.time_zone": "Europe/Berlin",
@@ -49,9 +52,10 @@ def other(path: tuple[str, ...]) -> Any:
 
 
 def value(loaded: settings.Settings, path: tuple[str, ...]) -> Any:
+    found: Any = loaded
     for name in path:
-        loaded = getattr(loaded, name)
-    return loaded
+        found = getattr(found, name)
+    return [secret.decode() for secret in found] if path == ("auth", "secrets") else found
 
 
 @pytest.mark.parametrize("path", DEFAULTS, ids=".".join)
@@ -61,7 +65,7 @@ def test_the_environment_overrides_the_file_which_overrides_the_default(tmp_path
     file = tmp_path / "own.toml"
     file.write_text(f"[{'.'.join(path[:-1])}]\n{path[-1]} = {json.dumps(chosen)}\n")
     default = value(settings.load(None, {}), path)
-    assert default == DEFAULTS[path]
+    assert default == ([] if path == ("auth", "secrets") else DEFAULTS[path])
     assert value(settings.load(str(file), {}), path) == chosen
     assert value(settings.load(None, {settings.CONFIG: str(file)}), path) == chosen
     text = default if isinstance(default, str) else json.dumps(default)
@@ -85,11 +89,12 @@ BAD = {
     "TELEMETRY__OTLP_ENDPOINT": "somewhere",
     "TELEMETRY__SENTRY_DSN": "https://sentry.example/1",
     "LISTEN": "80",
+    "DATABASES__CDR__REPLICAS": "[" * 100_000,
     "NOSUCH": "1",
     "LISTEN__PORT__DEEPER": "1",
     "DATABASES__CDR__POOL_SIZE": "many",
     "DATABASES__STATEMENT_TIMEOUT": "0",
-    "AUTH__SECRETS": "not a list",
+    "AUTH__SECRETS": json.dumps(["half of a surrogate pair is not text: \ud800"]),
     "AUTH__TOKEN_LIFETIME": "0",
     "RESOURCES__TIME_ZONE": "Mars/Olympus",
     "RESOURCES__INCOMING_CDR_HIDE_FIELDS": "[1]",
@@ -113,7 +118,15 @@ def test_what_cannot_be_used_is_named_by_its_key(name: str) -> None:
     assert problem.startswith(name.lower().replace("__", ".").removesuffix(".deeper"))
 
 
-@pytest.mark.parametrize(("text", "said"), [(None, "cannot be read"), ("a = [", "is no TOML"), ("x = 1", "x: ")])
+FILES = [
+    (None, "cannot be read"),
+    ("a = [", "is not valid TOML"),
+    ("a = " + "[" * 100_000, "is not valid TOML"),
+    ("x = 1", "x: "),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), FILES)
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str | None, said: str) -> None:
     file = tmp_path / "own.toml"
     if text is not None:
@@ -134,6 +147,10 @@ USABLE = {
     [
         ({"AUTH__SECRETS": "[]"}, ["auth.secrets"]),
         ({"AUTH__SECRETS": '["short"]'}, ["auth.secrets"]),
+        ({"AUTH__SECRETS": ""}, ["auth.secrets"]),
+        ({"AUTH__SECRETS": "x" * 31}, ["auth.secrets"]),
+        ({"AUTH__SECRETS": json.dumps(["x" * 32, "x" * 31])}, ["auth.secrets"]),
+        ({"AUTH__SECRETS": json.dumps("x" * 29)}, ["auth.secrets"]),
         ({"DATABASES__CDR__DSN": ""}, ["databases.cdr.dsn"]),
         ({"DATABASES__ROUTING__DSN": "no such words"}, ["databases.routing.dsn"]),
         ({"LISTEN__PORT": "x", "LOG__LEVEL": "y"}, ["listen.port", "log.level"]),
@@ -150,6 +167,85 @@ def test_the_start_stops_with_one_line_for_each_problem(changed: dict[str, str],
     ended = run(["serve"], **{**USABLE, **changed})
     assert ended.returncode == 2
     assert [line.split(":")[1].strip() for line in ended.stderr.splitlines()] == keys
+
+
+HIDDEN = [
+    ("outgoing_cdr_hide_fields", "customer-price", "customer_price"),
+    ("outgoing_cdr_hide_fields", "Customer_Price", "customer_price"),
+    ("outgoing_cdr_hide_fields", "customerPrice", "customer_price"),
+    ("outgoing_cdr_hide_fields", " customer_price", "customer_price"),
+    ("outgoing_cdr_hide_fields", "customer_price ", "customer_price"),
+    ("outgoing_cdr_hide_fields", "customer_prize", "customer_price"),
+    ("outgoing_cdr_hide_fields", "customer_price_no_vat", "customer_price"),
+    ("outgoing_cdr_hide_fields", "vendor_price", "customer_price"),
+    ("outgoing_cdr_hide_fields", "accounts", "account"),
+    ("outgoing_cdr_hide_fields", "", ""),
+    ("outgoing_cdr_hide_fields", "id", ""),
+    ("incoming_cdr_hide_fields", "vendor-price", "vendor_price"),
+    ("incoming_cdr_hide_fields", "DIALPEER-FEE", "dialpeer_fee"),
+    ("incoming_cdr_hide_fields", "customer_price", "vendor_price"),
+    ("incoming_cdr_hide_fields", "account_id", "account"),
+]
+
+
+@pytest.mark.parametrize(("setting", "name", "nearest"), HIDDEN)
+def test_a_hidden_name_that_is_no_attribute_is_refused_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], setting: str, name: str, nearest: str
+) -> None:
+    monkeypatch.setenv(f"CDR_API_RESOURCES__{setting.upper()}", json.dumps(["success", name]))
+    assert cli.main(["config"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"cdr-api: resources.{setting}: {name!r} is not an attribute of ")
+    assert f"; the nearest is '{nearest}" in line
+
+
+@pytest.mark.parametrize("words", [["serve"], ["export", "cdrs", "--customer-id", "1", "--output", "-"], ["demo"]])
+def test_no_command_shows_what_was_to_be_hidden(words: list[str]) -> None:
+    ended = run(words, **USABLE, RESOURCES__OUTGOING_CDR_HIDE_FIELDS='["customer-price", "account-id"]')
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert [line.split("'")[1] for line in ended.stderr.splitlines()] == ["customer-price", "account-id"]
+
+
+@pytest.mark.parametrize(("setting", "type_"), [("incoming", "incoming-cdrs"), ("outgoing", "cdrs")])
+def test_every_attribute_and_relationship_can_be_hidden(setting: str, type_: str) -> None:
+    known = resource.configured(UTC, {})[type_]
+    names = json.dumps(known.members)
+    loaded = settings.load(None, {f"CDR_API_RESOURCES__{setting.upper()}_CDR_HIDE_FIELDS": names})
+    assert list(resource.problems(loaded.resources.hidden)) == []
+
+
+SERVICE_LINKS = {
+    "CDR_API_SERVICE_HOST": "10.96.0.17",
+    "CDR_API_SERVICE_PORT": "8080",
+    "CDR_API_SERVICE_PORT_HTTP": "8080",
+    "CDR_API_SERVICE_PORT_ADMIN_2": "8081",
+    "CDR_API_PORT": "tcp://10.96.0.17:8080",
+    "CDR_API_PORT_8080_TCP": "tcp://10.96.0.17:8080",
+    "CDR_API_PORT_8080_TCP_PROTO": "tcp",
+    "CDR_API_PORT_8080_TCP_PORT": "8080",
+    "CDR_API_PORT_8080_TCP_ADDR": "10.96.0.17",
+    "CDR_API_PORT_8081_UDP": "udp://[fd00::17]:8081",
+    "CDR_API_PORT_8081_UDP_ADDR": "fd00::17",
+    "CDR_API_PORT_36412_SCTP_PROTO": "sctp",
+}
+
+
+def test_what_kubernetes_sets_for_a_service_of_this_name_is_no_setting() -> None:
+    assert settings.load(None, {**SERVICE_LINKS, "CDR_API_LISTEN__PORT": "81"}) == settings.load(
+        None, {"CDR_API_LISTEN__PORT": "81"}
+    )
+
+
+SIMILAR_PORTS = ["PORT", "PORTS", "PORT_8080", "PORT_TCP", "PORT_X_TCP", "PORT__8080_TCP", "PORT_8080_HTTP"]
+SIMILAR_PARTS = ["PORT_8080_TCP_", "PORT_8080_TCP_HOST", "SERVICE", "SERVICE_HOSTS", "SERVICE__HOST", "SERVICE_PORT_"]
+OTHER_NAMES = ["SERVICE_PORT__X", "LISTEN_PORT", "ADMIN_PORT", "X_SERVICE_HOST", "service_host", "LISTEN_PORT_80_TCP"]
+
+
+@pytest.mark.parametrize("name", [*SIMILAR_PORTS, *SIMILAR_PARTS, *OTHER_NAMES])
+def test_a_misspelt_setting_is_refused_however_much_it_looks_like_those(name: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        settings.load(None, {**SERVICE_LINKS, settings.PREFIX + name: "8080"})
+    assert len(error.value.problems) == 1
 
 
 def test_a_bucket_needs_the_extra_and_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:

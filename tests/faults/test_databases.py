@@ -119,7 +119,7 @@ class Load:
         self.stopping = False
 
     async def client(self, number: int) -> None:
-        headers = {"Authorization": TokenService([SECRET], None).issue(7)}
+        headers = {"Authorization": TokenService([SECRET.encode()], None).issue(7)}
         async with aiohttp.ClientSession(headers=headers) as session:
             while not self.stopping:
                 self.sent += 1
@@ -275,7 +275,7 @@ async def test_a_table_that_is_locked_times_out_and_is_read_again(program: Progr
 
 async def test_clients_that_leave_leave_no_statement_behind(program: Program, database: Database) -> None:
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cdr-api' AND wait_event_type = 'Lock'"
-    headers = {"Authorization": TokenService([SECRET], None).issue(7)}
+    headers = {"Authorization": TokenService([SECRET.encode()], None).issue(7)}
     with closing(psycopg2.connect(database.dsn)) as locking, locking.cursor() as cursor:
         cursor.execute("LOCK TABLE cdr.cdr")
         async with aiohttp.ClientSession(headers=headers) as session:
@@ -305,7 +305,7 @@ async def test_two_hundred_clients_that_never_finish_their_request(program: Prog
 
 async def test_a_client_that_reads_slowly_holds_up_nobody(program: Program) -> None:
     host, port = program.url.removeprefix("http://").split(":")
-    token = TokenService([SECRET], None).issue(7)
+    token = TokenService([SECRET.encode()], None).issue(7)
     request = (
         f"GET /api/rest/customer/v1/incoming-cdrs?page[size]=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
     )

@@ -82,6 +82,8 @@ def fit(case: Any) -> None:
     if query.get("format") in TABLES or accept in AS_TABLES:
         for name in [name for name in query if name.startswith("page[") or name in OPEN]:
             del query[name]
+    if query.get("format") == "ndjson" or accept == AS_TABLES[1]:
+        query.pop("dialect", None)
     for end in [end for end in ENDS if query.get(end) is not None]:
         query.pop("page[number]", None)
         query[end] = query[end] and cursor(case)
@@ -92,8 +94,8 @@ def harm(case: Any) -> None:
     query = case.query
     if "page[total]" in query and not any(end in query for end in ENDS):
         query["page[after]"] = ""
-    if "count" in query and query.get("format", "json") == "json":
-        query["format"] = "ndjson"
+    if {"count", "dialect"} & query.keys() and query.get("format", "json") == "json":
+        query["format"] = "csv"
 
 
 def cursor(case: Any) -> str:

@@ -1,4 +1,4 @@
-"""Finds out who the caller is, by header or cookie, and renews a session that came by cookie (contract 4)."""
+"""Identifies the caller by the token in a header or a cookie, and renews the cookie if the token came from there."""
 
 import time
 from wsgiref.handlers import format_date_time
@@ -9,6 +9,7 @@ from structlog.contextvars import bind_contextvars
 
 from service.auth.tokens import Subject, TokenService
 from service.errors import ApiError
+from service.web import cookies
 from service.web.keys import CALLER, RENEWED_COOKIE, ROUTE, STATE
 from service.web.routes import RECORDING
 
@@ -19,7 +20,8 @@ COOKIE = "_yeti_customer_v1_session"
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     services = request.app[STATE].services
     words = request.headers.get("Authorization", "").split()
-    subject = services.tokens.read(words[-1] if words else request.cookies.get(COOKIE, ""))
+    token = words[-1] if words else cookies.first(request.headers.getall("Cookie", ()), COOKIE)
+    subject = services.tokens.read(token)
     request[CALLER] = caller = await services.access.caller(subject)
     bind_contextvars(api_access=caller.api_access_id, customer=caller.customer_id)
     if words:

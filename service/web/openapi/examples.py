@@ -62,6 +62,10 @@ EXPORT: ExampleTable = {
         "format=xlsx",
         lambda _: errors.unknown_format("csv, ndjson or json"),
     ),
+    "export-dialect": (
+        "format=ndjson&dialect=excel",
+        lambda _: errors.unknown_dialect("excel"),
+    ),
     "export-of-a-page": (
         "format=csv&page[size]=10",
         lambda _: errors.page_of_export(),

@@ -5,6 +5,7 @@ from typing import Any
 from service.jsonapi.params import MAX_PAGE_SIZE
 from service.query import Page
 from service.schemas.resource import ACCOUNT, FilterRule, Resource
+from service.tables.excel import DIALECT
 from service.tables.formats import FORMATS
 from service.web.openapi import schemas
 
@@ -99,9 +100,14 @@ def _cursors() -> list[Parameter]:
 
 def _tables() -> list[Parameter]:
     text = "All records as a table rather than a page; it counts before `Accept`, and does not go with `page`."
+    dialect = (
+        "For `csv`, a file that Excel and LibreOffice open where the decimal separator is a comma: UTF-8 with a byte "
+        "order mark, semicolons, decimal commas, and phone numbers kept as text. Elsewhere without effect or refused."
+    )
     counted = "Whether a table's records are counted first, for `x-total-count`."
     return [
         _query("format", text, {"type": "string", "enum": ["json", *FORMATS]}),
+        _query("dialect", dialect, {"type": "string", "enum": [DIALECT]}),
         _query("count", counted, {"type": "boolean"}),
     ]
 

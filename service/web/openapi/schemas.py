@@ -18,7 +18,7 @@ CLOCK = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?"
 OCTET = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 IPV4 = rf"{OCTET}(\.{OCTET}){{3}}(/(3[0-2]|[12]?\d))?"
 IPV6 = r"[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,8}(/(12[0-8]|1[01]\d|[1-9]?\d))?"
-CLOCK_OF_OFFSET = r"([01]\d|2[0-3]):?[0-5]\d"
+OFFSET = r"[Zz]| UTC|[+ -]([01]\d|2[0-3])(:?[0-5]\d)?"
 
 # How values are shown, by the type of the attribute.
 SHOWN: Mapping[type, Schema] = {
@@ -65,8 +65,8 @@ VALUES: Mapping[str, Schema] = {
     "time": {
         "type": "string",
         "format": "moment",
-        "pattern": f"^{DAY}([ T]{CLOCK}(Z|[+ -]{CLOCK_OF_OFFSET})?)?$",
-        "description": "ISO 8601: a date, or a date and a time, by default in the service's time zone.",
+        "pattern": f"^{DAY}([ T]{CLOCK}({OFFSET})?)?$",
+        "description": "ISO 8601: a date, or a date and a time. Without an offset, it is in the service's time zone.",
     },
     "address": {
         "type": "string",
