@@ -57,6 +57,12 @@ RESPONSE_BYTES = _counter("response_bytes", "Bytes of bodies.", "route")
 POOL_CONNECTIONS = _gauge_sum("pool_connections", "Connections to a database.", "pool", "state")
 POOL_WAIT_SECONDS = _histogram("pool_wait_seconds", "Time until a connection was free.", "pool")
 STATEMENT_SECONDS = _histogram("statement_seconds", "Time that a statement took, by its file.", "pool", "statement")
+STATEMENT_FAILURES = _counter("statement_failures", "Statements that the database could not run.", "pool", "sqlstate")
+DATABASE_UP = _gauge_min("database_up", "Whether a database answers.", "database")
+PARTITION_LOCKS = _gauge_max("partition_locks", "Locks that a statement on all partitions takes.")
+LOCK_CAPACITY = _gauge_max("lock_capacity", "Locks that the database has room for.")
+READY = _gauge_min("ready", "Whether /ready says that requests may be sent here.")
+BACKGROUND_FAILURES = _counter("background_failures", "Failures of work beside the requests.", "task")
 DATABASE_RETRIES = _counter("database_retries", "Statements that were tried again.", "pool", "reason")
 REPLICA_UP = _gauge_min("replica_up", "Whether a replica is read from.", "replica")
 REPLICA_LAG_SECONDS = _gauge_max("replica_lag_seconds", "How far a replica is behind.", "replica")
@@ -70,10 +76,11 @@ KNOWN: dict[Counter | Gauge | Histogram, tuple[tuple[str, ...], ...]] = {
     REQUESTS_REFUSED: tuple((reason,) for reason in ("queue", "customer_queue", "wait", "rate")),
     POOL_CONNECTIONS: tuple((pool, state) for pool in ("cdr", "routing") for state in ("idle", "busy")),
     POOL_WAIT_SECONDS: (("cdr",), ("routing",)),
-    DIRECTORY_LOOKUPS: tuple((outcome,) for outcome in ("direct", "envelope", "everywhere", "missing")),
+    DATABASE_UP: (("cdr",), ("routing",)),
+    DIRECTORY_LOOKUPS: tuple((outcome,) for outcome in ("typical_range", "id_range", "search", "not_found")),
     CACHE_REQUESTS: tuple((cache, outcome) for cache in ("token", "caller", "total") for outcome in ("hit", "miss")),
 }
-PLAIN = (REQUESTS_IN_FLIGHT, REQUESTS_WAITING, DIRECTORY_AGE_SECONDS)
+PLAIN = (REQUESTS_IN_FLIGHT, REQUESTS_WAITING, DIRECTORY_AGE_SECONDS, PARTITION_LOCKS, LOCK_CAPACITY, READY)
 
 
 @lru_cache(4096)
