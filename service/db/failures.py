@@ -87,6 +87,11 @@ def failed_statement(error: Exception) -> DatabaseFailedError:
     return database_failed(kind.detail, sqlstate_of(error), kind.retry_after)
 
 
+def is_remote(sqlstate: str) -> bool:
+    """Whether a failed statement has lacked a server behind the database."""
+    return _lookup(sqlstate) is REMOTE
+
+
 def sqlstate_of(error: Exception) -> str:
     """PostgreSQL's code for an error."""
     if isinstance(error, UnicodeDecodeError):
@@ -110,5 +115,8 @@ def one_line(error: object) -> str:
 def _kind(error: Exception) -> _Kind | None:
     if isinstance(error, UnicodeDecodeError):
         return ENCODING
-    sqlstate = getattr(error, "pgcode", None) or ""
+    return _lookup(getattr(error, "pgcode", None) or "")
+
+
+def _lookup(sqlstate: str) -> _Kind | None:
     return KINDS.get(sqlstate) or KINDS.get(sqlstate[:3]) or KINDS.get(sqlstate[:2])

@@ -1,3 +1,5 @@
--- Some ids of one partition, of calls that are spread over its time.
+-- Between which ids those of some calls of one partition lie, without the lowest and the highest of three or more.
 SELECT {oid}::bigint,
-       ARRAY[{samples}]
+       (array_agg(sample.id ORDER BY sample.id))[CASE WHEN count(*) > 2 THEN 2 ELSE 1 END],
+       (array_agg(sample.id ORDER BY sample.id))[CASE WHEN count(*) > 2 THEN count(*) - 1 ELSE count(*) END]
+  FROM ({probes}) AS sample
