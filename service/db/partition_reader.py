@@ -1,6 +1,7 @@
 """Reads which partitions cdr.cdr has, and between which ids the rows of each lie.
 
-What lies on another server is asked apart, so that a server that does not answer leaves only its own partitions unknown.
+What lies on another server is asked for separately, so that a server that does not answer leaves only its own
+partitions unknown.
 """
 
 import re
@@ -219,4 +220,3 @@ def _is_moment(text: str) -> bool:
         return moment(text).tzinfo is not None
     except ValueError:
         return False
-

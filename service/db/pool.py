@@ -23,7 +23,7 @@ from service.errors import ApiError, DatabaseUnavailableError, busy, unavailable
 from service.observability import metrics, timings
 from service.observability.problem_log import ProblemLog
 
-__all__ = ["PING", "Limits", "Pool", "Rows", "problem_with"]
+__all__ = ["Limits", "Pool", "Rows", "problem_with"]
 
 log = structlog.get_logger()
 
@@ -145,6 +145,10 @@ class Pool:
                 transaction.abort()
                 raise
 
+    async def ping(self) -> None:
+        """Returns if the database answers. Raises ApiError."""
+        await self.fetch(PING)
+
     async def close(self) -> None:
         """Closes what is idle now and the rest when it comes back."""
         self._closed = True
@@ -158,7 +162,7 @@ class Pool:
             self._idle.pop().close()
 
     def abandon(self) -> None:
-        """Closes all connections, and ends those being opened: the server does not answer. Statements are unavailable."""
+        """Closes all connections, also those being opened, because the server does not answer; statements fail."""
         self.close_idle()
         for connection in list(self._busy):
             connection.abort()
@@ -191,11 +195,11 @@ class Pool:
                 connection = await Connection.open(self._dsn, self.limits)
         except CONNECTION_ERRORS as error:
             problem = failures.one_line(error)
-            self._problems.failed("connection", "database not available", database=self._database, error=problem)
+            self._problems.failed("connection", "database does not answer", database=self._database, error=problem)
             raise unavailable() from error
         finally:
             self._opening.discard(opening)
-        self._problems.ended("connection", "database available again", database=self._database)
+        self._problems.ended("connection", "database answers", database=self._database)
         self._busy[connection] = math.inf
         return connection
 

@@ -1,4 +1,4 @@
-"""A primary and its replicas, read as one: from a healthy replica, from the primary where there is none or one fails."""
+"""A primary and its replicas, read as one: from a healthy replica, or from the primary if there is none or it fails."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -8,7 +8,7 @@ from math import nan
 import structlog
 
 from service.db.failures import one_line
-from service.db.pool import PING, Pool, Rows
+from service.db.pool import Pool, Rows
 from service.db.statement import Statement
 from service.errors import ApiError, DatabaseFailedError, DatabaseUnavailableError, OverloadedError
 from service.observability import metrics
@@ -79,7 +79,7 @@ class ReplicaRouter:
     async def ping(self) -> None:
         """Returns if calls can be read, from the primary or a healthy replica. Raises ApiError."""
         try:
-            await self.primary.fetch(PING)
+            await self.primary.ping()
         except ApiError:
             if self._pick() is None:
                 raise
@@ -96,8 +96,9 @@ class ReplicaRouter:
 
     async def close(self) -> None:
         """Closes all connections."""
-        for part in (self.primary, *self.replicas):
-            await part.close()
+        await self.primary.close()
+        for replica in self.replicas:
+            await replica.close()
 
     async def _from(self, replica: Replica, statement: Statement) -> Rows:
         try:

@@ -50,17 +50,19 @@ class SchemaCheck:
         schemas, tables, columns = (list(names) for names in zip(*needed, strict=True))
         statement = Statement.from_file("queries/missing_columns", schemas=schemas, tables=tables, columns=columns)
         rows = await self._pool.fetch(statement)
-        return list(dict.fromkeys(_described(*row, role) for row in rows))
+        return list(dict.fromkeys(_described(role, *names) for names in rows))
 
     async def _check_locks(self) -> None:
         """Too little room for locks is only a warning, since statements on all partitions are rare."""
-        [(partitions, locks, capacity, setting)] = await self._pool.fetch(Statement.from_file("queries/partition_locks"))
+        [(partitions, locks, capacity, setting)] = await self._pool.fetch(
+            Statement.from_file("queries/partition_locks")
+        )
         metrics.PARTITION_LOCKS.set(locks)
         metrics.LOCK_CAPACITY.set(capacity)
         needed = math.ceil(setting * locks / capacity)
         warning = (
-            f"max_locks_per_transaction is {setting}: a statement on all {partitions} partitions takes {locks} locks, and "
-            f"there is room for {capacity}; set it to {needed} or more"
+            f"max_locks_per_transaction is {setting}: a statement on all {partitions} partitions takes {locks} locks, "
+            f"and there is room for {capacity}; set it to {needed} or more"
         )
         if locks > capacity and warning != self._lock_warning:
             log.warning("too few locks", database=self._database, problem=warning)
@@ -83,7 +85,7 @@ def _columns(text: str) -> Iterator[Column]:
             yield (*tables[alias], column)
 
 
-def _described(missing: str, schema: str, table: str, column: str, role: str) -> str:
+def _described(role: str, missing: str, schema: str, table: str, column: str) -> str:
     return {
         "schema": f"schema {schema} does not exist",
         "usage": f"role {role} may not use schema {schema}",

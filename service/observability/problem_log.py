@@ -46,8 +46,9 @@ class ProblemLog:
             problem.next_line, problem.suppressed = now + problem.interval, 0
             log.warning(event, **details, lasting_seconds=lasted, repeated=repeated)
 
-    def ended(self, key: object, event: str, **details: Any) -> None:
-        """Writes that the problem has ended, if there was one."""
+    def ended(self, key: object, event: str, **details: Any) -> bool:
+        """Writes that the problem has ended, if there was one, and returns whether there was."""
         problem = self._problems.pop(key, None)
         if problem is not None:
             log.info(event, **details, lasted_seconds=round(self.clock() - problem.since))
+        return problem is not None
