@@ -103,7 +103,7 @@ class PartitionReader:
         partitions = []
         for (oid, name, bounds, readable), group in groupby(sorted(rows), key=lambda row: row[:4]):
             leaves = tuple(_leaf(*row[4:]) for row in group)
-            partitions.append(Partition(oid, name, _time_range(bounds), readable, leaves, _typical(leaves)))
+            partitions.append(Partition(oid, name, time_range(bounds), readable, leaves, _typical(leaves)))
         return partitions
 
     async def _ask(
@@ -205,7 +205,8 @@ def _hull(ranges: Iterable[IdRange]) -> IdRange:
     return min(firsts), max(lasts)
 
 
-def _time_range(bounds: str | None) -> TimeRange | None:
+def time_range(bounds: str | None) -> TimeRange | None:
+    """The range in a partition's bounds as PostgreSQL writes them; None if they are of another kind."""
     match = BOUNDS.fullmatch(bounds or "")
     return (match[1], match[2]) if match and all(map(_is_moment, match.groups())) else None
 

@@ -24,7 +24,7 @@ FORMATS = {
     "standard_conforming_strings": "on",
     "quote_all_identifiers": "off",
     "transform_null_equals": "off",
-    "search_path": "pg_catalog",
+    "search_path": "pg_catalog, public",
 }
 # How statements run. Milliseconds, where it is a time.
 EXECUTION = {

@@ -113,7 +113,7 @@ async def test_a_statement_that_conflicts_with_replay_is_run_again(
 async def test_a_replica_too_far_behind_is_left_out_until_it_has_caught_up(
     both: ReplicaRouter, primary: Server, standby: Standby
 ) -> None:
-    both._most_lag = 0.001
+    both.max_lag = 0.001
     execute(standby.dsn, "SELECT pg_wal_replay_pause()")
     execute(primary.dsn(), "CREATE TABLE IF NOT EXISTS written (n int)")
     execute(primary.dsn(), "INSERT INTO written VALUES (1)")
@@ -169,5 +169,5 @@ async def test_lists_go_on_when_the_primary_is_gone(serve: Serve, tmp_path: Path
 
 async def until_ready(api: Any) -> None:
     """Waits until the service reads from its replica."""
-    [replica] = api.client.app[STATE].services.databases["cdr"].replicas
+    [replica] = api.client.app[STATE].services.replicas
     await until(lambda: replica.healthy)
