@@ -17,7 +17,9 @@ from tests.conftest import Databases, Serve
 from tests.pooler import PROGRAM, pooler
 
 LIMITS = Limits(2, 10, 10, 30, prepared=3)
-VALUES = Statement("SELECT 'é😀', '2026-02-01 12:00:00+02'::timestamptz::text, '1 day'::interval::text, E'\\\\x01'::bytea")
+VALUES = Statement(
+    "SELECT 'é😀', '2026-02-01 12:00:00+02'::timestamptz::text, '1 day'::interval::text, E'\\\\x01'::bytea"
+)
 EXPECTED = ("é😀", "2026-02-01 10:00:00+00", "1 day")
 ODD = {
     "client_encoding": "LATIN1",
@@ -37,7 +39,7 @@ ODD = {
     "plan_cache_mode": "force_custom_plan",
     "client_connection_check_interval": "0",
     "lock_timeout": "1",
-    "idle_session_timeout": "1",
+    "idle_session_timeout": "600000",
     "idle_in_transaction_session_timeout": "1",
     "statement_timeout": "1",
     "default_transaction_isolation": "serializable",
