@@ -63,6 +63,14 @@ class DatabaseUnavailableError(ApiError):
     """The database cannot be reached, or its connection was lost."""
 
 
+class DatabaseFailedError(ApiError):
+    """The database could not run a statement, although its connection works. `sqlstate` is PostgreSQL's code."""
+
+    def __init__(self, *errors: ErrorObject, sqlstate: str, retry_after: int) -> None:
+        super().__init__(*errors, retry_after=retry_after)
+        self.sqlstate = sqlstate
+
+
 class QueryTimeoutError(ApiError):
     """A statement ran past its time limit."""
 
@@ -262,6 +270,12 @@ def unavailable() -> DatabaseUnavailableError:
     """The database does not answer; a later try may succeed."""
     error = ErrorObject("Service unavailable", "The database is not available.", "503")
     return DatabaseUnavailableError(error, retry_after=1)
+
+
+def database_failed(detail: str, sqlstate: str, retry_after: int) -> DatabaseFailedError:
+    """The database could not run a statement, for a reason that is not in the request."""
+    error = ErrorObject("Service unavailable", f"{detail} (SQLSTATE {sqlstate})", "503")
+    return DatabaseFailedError(error, sqlstate=sqlstate, retry_after=retry_after)
 
 
 def busy(detail: str) -> OverloadedError:

@@ -91,7 +91,7 @@ class Everything:
 Window = Page | CursorPage | Everything
 
 TimeRange = tuple[str, str]
-"""Two moments as PostgreSQL's text; the second is exclusive."""
+"""Two moments as PostgreSQL's text; the second is exclusive, unless both are the same, which is that moment alone."""
 
 
 @dataclass(frozen=True, slots=True)

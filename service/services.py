@@ -1,37 +1,40 @@
 """Settings to everything that the service is made of, without a web server: the only place where parts are wired."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from service.auth.access import Access
 from service.auth.tokens import TokenService
+from service.concurrency.tasks import BackgroundTasks, Work
 from service.db.access import AccessRepository
 from service.db.export import ExportReader
+from service.db.health import DatabaseHealth
 from service.db.lookup import RecordLookup
 from service.db.partitions import PartitionDirectory
 from service.db.pool import Limits, Pool
-from service.db.records import Queryable, RecordReader
+from service.db.records import RecordReader
 from service.db.replicas import Replica, ReplicaRouter
+from service.db.schema_check import SchemaCheck
 from service.db.search import PartitionSearch
 from service.jsonapi import cursors
+from service.observability.problem_log import ProblemLog
+from service.observability.readiness import Part
 from service.recordings import stores
 from service.recordings.delivery import Store
 from service.schemas import resource
 from service.schemas.resource import Resource
-from service.settings import CallDatabase, Database, Databases, Settings
+from service.settings import CallDatabase, Database, Settings
 
 SEARCH_TIMEOUT = 60.0  # Seconds that a search of all partitions waits for a connection.
-
-Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts by what they do. `background` is the work that a server does beside requests, by name."""
+    """The parts by what they do. `background` is the work that a server starts in `tasks` beside requests, by name."""
 
     settings: Settings
     resources: Mapping[str, Resource]  # By type.
@@ -42,29 +45,41 @@ class Services:
     lookup: RecordLookup
     exports: ExportReader
     recordings: Store
-    databases: Mapping[str, Queryable]  # By name: cdr and routing.
     directory: PartitionDirectory
+    replicas: Sequence[Replica]
+    health: Sequence[DatabaseHealth]
     background: Mapping[str, Work]
+    tasks: BackgroundTasks
+
+    async def parts(self) -> dict[str, Part]:
+        """What the service needs, and what is wrong with it now."""
+        problems = await asyncio.gather(*(database.problems() for database in self.health))
+        parts = {f"database {one.name}": Part(found) for one, found in zip(self.health, problems, strict=True)}
+        for replica in self.replicas:
+            parts[replica.pool.name] = Part([replica.reason] if replica.reason else [], required=False)
+        failing = {f"task {name}": Part([problem]) for name, problem in self.tasks.problems.items()}
+        return parts | failing
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Services]:
     """The services until the block is left. No database is asked before they are used."""
     async with AsyncExitStack() as stack:
-        calls, routing = (
-            _call_databases(settings.databases),
-            _pool("routing", settings.databases, settings.databases.routing),
-        )
+        tasks = BackgroundTasks()
+        pools = _Pools(settings, tasks)
+        calls, routing = pools.calls(), pools.open("routing", settings.databases.routing)
         # Searches have connections of their own, so that a search of all partitions delays nobody else.
-        searching = Pool(
-            "search", settings.databases.cdr.dsn, replace(calls.primary.limits, size=2, acquire_timeout=SEARCH_TIMEOUT)
-        )
+        searching = pools.open("cdr", settings.databases.cdr, "search", size=2, acquire_timeout=SEARCH_TIMEOUT)
         search = PartitionSearch(searching)
         directory = PartitionDirectory(searching, search, settings.databases.cdr.directory_refresh)
         exporting = {
-            name: _pool(f"{name} exports", settings.databases, database, settings.export.pool_size)
+            name: pools.open(name, database, f"{name} exports", size=settings.export.pool_size)
             for name, database in (("cdr", settings.databases.cdr), ("routing", settings.databases.routing))
         }
+        health = (
+            DatabaseHealth("cdr", calls.ping, SchemaCheck(calls.primary, "cdr"), pools.problems["cdr"]),
+            DatabaseHealth("routing", routing.ping, SchemaCheck(routing, "routing"), pools.problems["routing"]),
+        )
         for close in (calls.close, *(pool.close for pool in (routing, searching, *exporting.values())), search.close):
             stack.push_async_callback(close)
         records = RecordReader(
@@ -80,14 +95,14 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             lookup=RecordLookup(calls, routing, directory),
             exports=ExportReader(exporting, records, settings.export.transaction_timeout),
             recordings=await stack.enter_async_context(stores.opened(settings.recordings)),
-            databases={"cdr": calls, "routing": routing},
             directory=directory,
+            replicas=calls.replicas,
+            health=health,
             background={
-                "database cdr": calls.primary.wait_until_ready,
-                "database routing": routing.wait_until_ready,
                 "replicas": calls.watch,
                 "partition directory": directory.watch,
             },
+            tasks=tasks,
         )
 
 
@@ -96,21 +111,41 @@ def _resources(settings: Settings) -> dict[str, Resource]:
     return resource.configured(UTC if zone == "UTC" else ZoneInfo(zone), settings.resources.hidden)
 
 
-def _call_databases(settings: Databases) -> ReplicaRouter:
-    primary = _pool("cdr", settings, settings.cdr)
-    replicas = [
-        Replica(Pool(f"replica {number}", dsn, primary.limits)) for number, dsn in enumerate(settings.cdr.replicas, 1)
-    ]
-    return ReplicaRouter(primary, replicas, settings.cdr.replica_max_lag)
+class _Pools:
+    """Makes the pools. Those of one database log its absence together."""
 
+    def __init__(self, settings: Settings, tasks: BackgroundTasks) -> None:
+        self.problems = {"cdr": ProblemLog(), "routing": ProblemLog()}
+        self._settings = settings.databases
+        self._tasks = tasks
 
-def _pool(name: str, settings: Databases, database: Database | CallDatabase, size: int | None = None) -> Pool:
-    limits = Limits(
-        size or database.pool_size,
-        settings.connect_timeout,
-        settings.acquire_timeout,
-        settings.statement_timeout,
-        settings.prepared_statements,
-        settings.transaction_pooling,
-    )
-    return Pool(name, database.dsn, limits)
+    def calls(self) -> ReplicaRouter:
+        """The primary with its replicas."""
+        cdr = self._settings.cdr
+        primary = self.open("cdr", cdr)
+        replicas = [
+            Replica(Pool(f"replica {number}", dsn, primary.limits, tasks=self._tasks))
+            for number, dsn in enumerate(cdr.replicas, 1)
+        ]
+        return ReplicaRouter(primary, replicas, cdr.replica_max_lag)
+
+    def open(
+        self,
+        database: str,
+        settings: Database | CallDatabase,
+        name: str | None = None,
+        size: int | None = None,
+        acquire_timeout: float | None = None,
+    ) -> Pool:
+        """A pool to a database, by default named and limited like the database."""
+        shared = self._settings
+        limits = Limits(
+            size or settings.pool_size,
+            shared.connect_timeout,
+            acquire_timeout or shared.acquire_timeout,
+            shared.statement_timeout,
+            shared.prepared_statements,
+            shared.transaction_pooling,
+        )
+        problems = self.problems[database]
+        return Pool(name or database, settings.dsn, limits, database=database, tasks=self._tasks, problems=problems)

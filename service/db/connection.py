@@ -1,17 +1,21 @@
 """One read-only connection: a statement goes in, tuples come out; what is repeated is prepared."""
 
 import asyncio
+import hashlib
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
 
 import aiopg
 import psycopg2
-from psycopg2.errors import FeatureNotSupported, InvalidSqlStatementName
+from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
 from psycopg2.extensions import UNICODE, make_dsn, parse_dsn
 
+from service.db.failures import one_line
+from service.db.session import Session
 from service.db.statement import Statement
 from service.errors import timed_out
 
@@ -19,23 +23,28 @@ Rows = list[tuple[Any, ...]]
 
 # Numerics and times stay PostgreSQL's text: the renderer needs no more of them, and they are then exact.
 TEXT = dict.fromkeys((1700, 1184), UNICODE)
-SESSION = {
-    "timezone": "UTC",
-    "datestyle": "ISO",
-    "jit": "off",  # Compiling a plan costs more than these short statements take.
-    "plan_cache_mode": "force_generic_plan",  # What is prepared asks one partition, where all plans are alike.
-    "client_connection_check_interval": "1000",  # Milliseconds after which a statement ends whose client has left.
-}
-MAX_CACHED_RELATIONS = 390  # Tables and plans, of some 90 KiB each, after which a backend has had its time.
 PARAMETER = re.compile(r"%\((\w+)\)s")
+POOLER = "if it is a pooler such as PgBouncer, set databases.transaction_pooling = true"
+
+# The values of target_session_attrs, as conditions on whether the server is in recovery and read-only by default. What
+# the service itself makes read-only does not count.
+TARGETS: dict[str, Callable[[bool, bool], bool]] = {
+    "any": lambda in_recovery, read_only: True,
+    "read-write": lambda in_recovery, read_only: not in_recovery and not read_only,
+    "read-only": lambda in_recovery, read_only: in_recovery or read_only,
+    "primary": lambda in_recovery, read_only: not in_recovery,
+    "standby": lambda in_recovery, read_only: in_recovery,
+    "prefer-standby": lambda in_recovery, read_only: in_recovery,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many connections and prepared statements there are at the most, and how many seconds each step may take.
+    """Limits of one database's connections; times are in seconds.
 
-    Behind a pooler in transaction mode (`pooled`) a session is nobody's own: its settings go along with each
-    statement, and nothing is prepared.
+    `prepared` is how many statements one connection prepares. `cached_relations` is how many tables and plans, of some
+    90 KiB each, a backend may hold before it is replaced. Behind a pooler in transaction mode (`pooled`) a session is
+    shared: its settings are sent with each statement, and nothing is prepared.
     """
 
     size: int
@@ -44,51 +53,90 @@ class Limits:
     statement_timeout: float
     prepared: int = 0
     pooled: bool = False
+    cached_relations: int = 390
 
     @property
-    def session(self) -> dict[str, str]:
-        """PostgreSQL settings of the session."""
-        return {**SESSION, "statement_timeout": f"{self.statement_timeout * 1000:.0f}"}
+    def max_cached(self) -> int:
+        """How many tables and plans a backend may hold."""
+        return max(self.cached_relations, 2 * self.prepared)
 
 
 class Connection:
-    """Wraps aiopg's, with one cursor that is used again and again."""
+    """Wraps aiopg's, with one cursor that is used again and again.
 
-    def __init__(self, cursor: aiopg.Cursor, limits: Limits) -> None:
+    `cannot_prepare` is set once a statement that runs as it is has failed when it was prepared.
+    """
+
+    def __init__(self, cursor: aiopg.Cursor, limits: Limits, prefix: str) -> None:
         self._cursor = cursor
         self._limits = limits
-        self._settings = _set_local(limits) if limits.pooled else ""
-        self._most = max(MAX_CACHED_RELATIONS, 2 * limits.prepared)
-        self._abandoned = False
+        self._prefix = prefix
+        self._aborted = False
         self._known: set[str] = set()  # Repeated texts that have been run,
         self._prepared: dict[str, str] = {}  # and what is run instead where they are prepared.
+        self._partitions: set[int] = set()  # Partitions that other statements have planned.
+        self.cannot_prepare = False
 
     @classmethod
     async def open(cls, dsn: str, limits: Limits) -> Self:
-        """Connects to the first host of the DSN that answers. Raises psycopg2.OperationalError."""
-        *others, last = hosts(dsn)
-        for other in others:
+        """Connects to the first host of the DSN that answers and is what its target_session_attrs ask for.
+
+        Raises psycopg2.OperationalError.
+        """
+        target, fallback, problems = _target(dsn), None, []
+        for host in hosts(dsn):
             try:
-                return await cls._open(other, limits)
-            except psycopg2.OperationalError:
+                connection, state = await cls._open(host, limits)
+            except psycopg2.OperationalError as error:
+                problems.append(one_line(error))
                 continue
-        return await cls._open(last, limits)
+            if TARGETS[target](*state):
+                if fallback is not None:
+                    fallback.close()
+                return connection
+            if target == "prefer-standby" and fallback is None:
+                fallback = connection
+                continue
+            connection.close()
+            problems.append(f"the server is not what target_session_attrs={target} asks for")
+        if fallback is not None:
+            return fallback
+        raise psycopg2.OperationalError("; ".join(dict.fromkeys(problems)))
 
     @classmethod
-    async def _open(cls, dsn: str, limits: Limits) -> Self:
+    async def _open(cls, dsn: str, limits: Limits) -> tuple[Self, tuple[bool, bool]]:
+        """A connection to one host, with whether the server is in recovery, and whether it is read-only by default."""
+        session = Session(limits.statement_timeout, pooled=limits.pooled)
         try:
             async with asyncio.timeout(limits.connect_timeout):
                 connection = await aiopg.connect(
-                    _with_session(dsn, limits),
-                    timeout=None,  # type: ignore[arg-type] # A timer for each statement is dear; see `abandon`.
+                    session.dsn(dsn),
+                    timeout=None,  # type: ignore[arg-type] # A timer for each statement is expensive; see `abort`.
                     enable_json=False,
                     enable_hstore=False,
                     enable_uuid=False,
                 )
+                connection.raw.string_types.update(TEXT)
+                opened = cls(await connection.cursor(), limits, session.prefix)
+                return opened, await opened._check(session)
         except TimeoutError as error:
             raise psycopg2.OperationalError("connection timed out") from error
-        connection.raw.string_types.update(TEXT)
-        return cls(await connection.cursor(), limits)
+        except psycopg2.OperationalError as error:
+            if "unsupported startup parameter" in str(error):
+                raise psycopg2.OperationalError(f"{one_line(error)}; {POOLER}") from error
+            raise
+
+    async def _check(self, session: Session) -> tuple[bool, bool]:
+        try:
+            rows = await self._run(self._prefix + session.check, Statement(""))
+        except BaseException:
+            self.close()
+            raise
+        if not rows:
+            self.close()
+            raise psycopg2.OperationalError(f"the server has ignored the connection parameter options; {POOLER}")
+        in_recovery, read_only, *_ = rows[0]
+        return in_recovery, read_only
 
     @property
     def closed(self) -> bool:
@@ -97,24 +145,24 @@ class Connection:
 
     @property
     def cached_plans(self) -> int:
-        """How many tables of repeated statements its backend remembers, and plans."""
-        return len(self._known) + len(self._prepared)
+        """How many tables and plans its backend holds."""
+        return len(self._known) + len(self._prepared) + len(self._partitions)
 
     @property
     def at_capacity(self) -> bool:
-        """Whether its backend remembers as much as it may."""
-        return self.cached_plans >= self._most
+        """Whether its backend holds as many tables and plans as it may: nothing more is prepared."""
+        return self.cached_plans >= self._limits.max_cached
 
     @property
     def expired(self) -> bool:
-        """Whether its backend remembers so much that it had better be replaced.
+        """Whether its backend holds more than it may: the connection is closed after use.
 
         A backend never forgets a table that it has planned: with 3,650 partitions that would come to hundreds of MiB.
         """
-        return self.cached_plans > self._most
+        return self.cached_plans > self._limits.max_cached
 
     def has_seen(self, text: str) -> bool:
-        """Whether its backend has met the statement, and so its table, before."""
+        """Whether its backend has run the repeated statement before, and so holds its table."""
         return text in self._known
 
     def close(self) -> None:
@@ -122,19 +170,38 @@ class Connection:
         self._cursor.connection.close()
 
     def abort(self) -> None:
-        """Closes it because the server no longer answers; the statement under way ends with a TimeoutError."""
-        self._abandoned = True
+        """Closes it because the server no longer answers; the statement under way raises TimeoutError."""
+        self._aborted = True
         self.close()
 
     async def fetch(self, statement: Statement) -> Rows:
-        """All rows. Raises ApiError (504), psycopg2.Error, and TimeoutError where it has been abandoned."""
+        """All rows. Raises QueryTimeoutError, psycopg2.Error, UnicodeDecodeError, and TimeoutError after `abort`."""
+        self._partitions.update(statement.partitions)
         if statement.repeated and not self._limits.pooled:
+            fresh = statement.text not in self._prepared
             try:
-                return await self._run(self._executable(statement.text), statement)
-            except (FeatureNotSupported, InvalidSqlStatementName):  # The table was altered, or the session reset.
-                self._prepared.clear()
-                await self._run("DEALLOCATE ALL", Statement(""))
-        return await self._run(self._settings + _set_timeout(statement.timeout) + statement.text, statement)
+                return await self._run_prepared(statement)
+            except InvalidSqlStatementName:  # The session was reset.
+                await self._deallocate()
+            except FeatureNotSupported:  # The table was altered, or the server plans nothing with parameters.
+                await self._deallocate()
+                rows = await self._run_plain(statement)
+                self.cannot_prepare = fresh
+                return rows
+        return await self._run_plain(statement)
+
+    async def _run_plain(self, statement: Statement) -> Rows:
+        return await self._run(self._prefix + _set_timeout(statement.timeout) + statement.text, statement)
+
+    async def _run_prepared(self, statement: Statement) -> Rows:
+        try:
+            return await self._run(self._executable(statement.text), statement)
+        except DuplicatePreparedStatement:  # The name is a digest, so it is the same statement.
+            return await self._run(self._prepared[statement.text], statement)
+
+    async def _deallocate(self) -> None:
+        self._prepared.clear()
+        await self._run("DEALLOCATE ALL", Statement(""))
 
     async def _run(self, text: str, statement: Statement) -> Rows:
         try:
@@ -146,7 +213,7 @@ class Connection:
                 raise
             raise timed_out() from error
         except psycopg2.OperationalError as error:
-            if self._abandoned:
+            if self._aborted:
                 raise TimeoutError("the server no longer answers") from error
             raise
         raw = self._cursor.raw
@@ -156,10 +223,11 @@ class Connection:
         """The text itself at its first use, PREPARE and EXECUTE at the second, then EXECUTE alone."""
         if text in self._prepared:
             return self._prepared[text]
-        if text not in self._known or self.at_capacity or len(self._prepared) >= self._limits.prepared:
+        full = self.at_capacity or len(self._prepared) >= self._limits.prepared
+        if text not in self._known or full or self.cannot_prepare:
             self._known.add(text)
             return text
-        name, (body, arguments) = f"cdr_api_{len(self._prepared)}", numbered(text)
+        name, (body, arguments) = _name(text), numbered(text)
         self._prepared[text] = f"EXECUTE {name} {arguments}"
         return f"PREPARE {name} AS {body}; {self._prepared[text]}"
 
@@ -183,19 +251,20 @@ def numbered(text: str) -> tuple[str, str]:
     return body, f"({', '.join(f'%({name})s' for name in names)})" if names else ""
 
 
+@lru_cache(4096)
+def _name(text: str) -> str:
+    """The name of a prepared statement. Where sessions are mixed up, one name must never stand for two statements."""
+    return f"cdr_api_{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
+
+
+def _target(dsn: str) -> str:
+    """The DSN's target_session_attrs, or libpq's environment variable for it. Raises psycopg2.OperationalError."""
+    target = parse_dsn(dsn).get("target_session_attrs") or os.environ.get("PGTARGETSESSIONATTRS") or "any"
+    if target not in TARGETS:
+        raise psycopg2.OperationalError(f"target_session_attrs={target} is not one of {', '.join(TARGETS)}")
+    return target
+
+
 def _set_timeout(seconds: float | None) -> str:
     """A prefix that limits one statement: both are one implicit transaction, so the setting ends with it."""
     return "" if seconds is None else f"SET LOCAL statement_timeout = {seconds * 1000:.0f}; "
-
-
-def _set_local(limits: Limits) -> str:
-    settings = {"transaction_read_only": "on", **limits.session}
-    return "".join(f"SET LOCAL {name} = '{value}'; " for name, value in settings.items())
-
-
-def _with_session(dsn: str, limits: Limits) -> str:
-    if limits.pooled:
-        return str(make_dsn(dsn, application_name="cdr-api"))
-    session = {"default_transaction_read_only": "on", **limits.session}
-    options = [parse_dsn(dsn).get("options", ""), *(f"-c {name}={value}" for name, value in session.items())]
-    return str(make_dsn(dsn, application_name="cdr-api", options=" ".join(options).strip()))

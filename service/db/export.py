@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from service import errors
 from service.concurrency.limiter import FairLimiter, LimiterSettings, LimitExceededError, Slot
+from service.concurrency.tasks import start_once
 from service.db import select
 from service.db.pool import Pool, Rows, Transaction
 from service.db.records import RecordReader
@@ -61,7 +62,7 @@ class ExportReader:
         database = query.resource.meta.database
         query, pool = await self._records.resolve(query), self._pools[database]
         total = await self._count(pool, query, window.max_rows) if counted else None
-        cursor = _Cursor(pool, self._limiters[database], query, window, self._timing)
+        cursor = _Cursor(pool, self._limiters[database], query, window, self._timing, self._records.planned(query))
         accounts = _Accounts(self._records, query.resource, query.caller) if linked else None
         try:
             export = Export(cursor, accounts, total, window.max_rows)
@@ -130,11 +131,20 @@ class _Timing:
 class _Cursor:
     """Reads on where it stopped, in as many transactions as that takes."""
 
-    def __init__(self, pool: Pool, limiter: FairLimiter, query: Query, window: Everything, timing: _Timing) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        limiter: FairLimiter,
+        query: Query,
+        window: Everything,
+        timing: _Timing,
+        partitions: tuple[int, ...],
+    ) -> None:
         self._pool = pool
         self._limiter = limiter
         self._slot: Slot | None = None
         self._query = query
+        self._partitions = partitions
         self._remaining = window.max_rows + 1
         self._position: KeysetPosition | None = None
         self._timing = timing
@@ -188,7 +198,8 @@ class _Cursor:
             raise
         self._began = self._timing.clock()
         window = Everything(self._remaining - 1, self._position)
-        await self._execute(transaction, select.declare(select.records(replace(self._query, window=window))))
+        statement = select.declare(select.records(replace(self._query, window=window)))
+        await self._execute(transaction, replace(statement, partitions=self._partitions))
         return transaction
 
     async def _acquire_slot(self) -> None:
@@ -215,7 +226,7 @@ class _Cursor:
             raise
 
     def _start_parking(self) -> None:
-        self._parking = asyncio.create_task(self._park())
+        self._parking = start_once("export pause", self._park())
 
     async def _park(self) -> None:
         """Ends the transaction of a reader that pauses."""

@@ -1,16 +1,20 @@
-"""One record by its id, wherever it lies: first where the directory expects it, then where a search finds it."""
+"""Finds one record by its id: first where the directory expects it, then by a search of all partitions."""
 
 from collections.abc import Sequence
-
-from psycopg2.errors import InsufficientPrivilege, UndefinedTable
+from dataclasses import replace
 
 from service.db import select
-from service.db.partitions import Partition, PartitionDirectory
+from service.db.failures import INSUFFICIENT_PRIVILEGE, UNDEFINED_TABLE
+from service.db.partition_reader import Partition
+from service.db.partitions import PartitionDirectory
 from service.db.pool import Pool
 from service.db.records import Queryable, Row
 from service.db.replicas import ReplicaRouter
+from service.errors import DatabaseFailedError
 from service.observability import metrics
-from service.query import Filter, Page, Query, Sort
+from service.query import Filter, Page, Query, Sort, TimeRange
+
+STALE = (UNDEFINED_TABLE, INSUFFICIENT_PRIVILEGE)  # What a statement on a partition that is gone fails with.
 
 
 class RecordLookup:
@@ -22,13 +26,16 @@ class RecordLookup:
         self._directory = directory
 
     async def nearby(self, query: Query, identifier: str) -> Row | None:
-        """The record, if it lies where the directory expects it. None says nothing yet. Raises ApiError."""
+        """The record, if it lies where the directory expects it; None says nothing about others. Raises ApiError."""
         if not query.resource.integer_ids:
             return await self._by_uuid(query, identifier)
         if not _fits(identifier):
             return None
         for number, group in enumerate(self._directory.candidates(int(identifier))):
-            row = await self._within(self._calls, query, int(identifier), group)
+            try:
+                row = await self._in_partitions(query, int(identifier), group)
+            except DatabaseFailedError:
+                continue  # The record may lie elsewhere; if not, the search fails as well.
             if row is not None:
                 metrics.series(metrics.DIRECTORY_LOOKUPS, "id_range" if number else "typical_range").inc()
                 return row
@@ -38,12 +45,16 @@ class RecordLookup:
         """The record, after a search of all partitions on the primary; None if there is none. Raises ApiError."""
         if not query.resource.integer_ids or not _fits(identifier):
             return None
-        # A replica may not have the record yet.
-        for partition in await self._directory.search(int(identifier)):
-            row = await self._within(self._calls.primary, query, int(identifier), [partition])
+        found = await self._directory.search(int(identifier))
+        if found.moments:
+            # A replica may not have the record yet.
+            moments = [(moment, moment) for moment in found.moments]
+            row = await self._in_ranges(self._calls.primary, query, int(identifier), moments)
             if row is not None:
                 metrics.series(metrics.DIRECTORY_LOOKUPS, "search").inc()
                 return row
+        if found.failure is not None:
+            raise found.failure
         metrics.series(metrics.DIRECTORY_LOOKUPS, "not_found").inc()
         return None
 
@@ -53,20 +64,25 @@ class RecordLookup:
         rows = await self._routing.fetch(select.records(wanted))
         return rows[0] if rows else None
 
-    async def _within(
-        self, source: Queryable, query: Query, identifier: int, group: Sequence[Partition | None]
-    ) -> Row | None:
+    async def _in_partitions(self, query: Query, identifier: int, group: Sequence[Partition]) -> Row | None:
         """The record in one of some partitions, each named or bounded in time, so that no other is planned."""
-        if len(group) == 1 and group[0] and group[0].readable:
-            partition = group[0]
+        if len(group) == 1 and group[0].readable:
+            statement = select.by_id_in_partition(query, identifier, group[0].name, group[0].oid)
             try:
-                statement = select.by_id_in_partition(query, identifier, partition.name, partition.oid)
-                rows = await source.fetch(statement)
+                rows = await self._calls.fetch(replace(statement, handled=STALE))
                 return rows[0] if rows else None
-            except (UndefinedTable, InsufficientPrivilege):
+            except DatabaseFailedError as error:
+                if error.sqlstate not in STALE:
+                    raise
                 self._directory.invalidate()
-        ranges = [partition.time_range for partition in group if partition and partition.time_range]
-        rows = await source.fetch(select.by_id(query, identifier, ranges if len(ranges) == len(group) else None))
+        ranges = [partition.time_range for partition in group if partition.time_range]
+        return await self._in_ranges(self._calls, query, identifier, ranges if len(ranges) == len(group) else None)
+
+    async def _in_ranges(
+        self, source: Queryable, query: Query, identifier: int, ranges: Sequence[TimeRange] | None
+    ) -> Row | None:
+        """The record in some time ranges, or anywhere if they are None."""
+        rows = await source.fetch(select.by_id(query, identifier, ranges))
         return rows[0] if rows else None
 
 

@@ -1,4 +1,4 @@
-"""Connections to one database: a bounded number, replaced when they have died; what fails is told as 503 or 504.
+"""Connections to one database: a bounded number, replaced when they have died. Failures are raised as ApiErrors.
 
 aiopg drives the connections; its own pool is not used because it opens connections under the lock that all waiting
 requests need, so that one host that does not answer would stop them all, and because it spends more time on a
@@ -8,19 +8,20 @@ statement than PostgreSQL does.
 import asyncio
 import math
 import time
-from contextvars import Context
+from dataclasses import replace
 
-import psycopg2
 import structlog
-from psycopg2.extensions import TransactionRollbackError
 
-from service.concurrency.tasks import run_periodically
+from service.concurrency.tasks import BackgroundTasks, run_periodically
+from service.db import failures
 from service.db.connection import Connection, Limits, Rows
+from service.db.failures import CONNECTION_ERRORS, Failure
 from service.db.statement import Statement
 from service.errors import ApiError, DatabaseUnavailableError, busy, unavailable
 from service.observability import metrics, timings
+from service.observability.problem_log import ProblemLog
 
-__all__ = ["PING", "Limits", "Pool", "Rows"]
+__all__ = ["Limits", "Pool", "Rows"]
 
 log = structlog.get_logger()
 
@@ -29,42 +30,80 @@ BEGIN = Statement("BEGIN READ ONLY", name="begin")
 ROLLBACK = Statement("ROLLBACK", name="rollback")
 
 INTERVAL = 1.0  # Seconds between two looks at all connections.
-MAX_RETRY_PAUSE = 2.0  # Seconds between attempts to reach a database at the start.
 MAX_ATTEMPTS = 3  # At a statement that conflicts with what a replica is replaying.
-LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, TimeoutError)
 
 
 class Pool:
-    """One database, called `name` in logs."""
+    """One database. `name` is its name in logs and metrics, `database` that of the database that pools share.
 
-    def __init__(self, name: str, dsn: str, limits: Limits) -> None:
+    `tasks` runs its periodic work. Pools of one database share `problems`, so that its absence is logged once.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dsn: str,
+        limits: Limits,
+        *,
+        database: str | None = None,
+        tasks: BackgroundTasks | None = None,
+        problems: ProblemLog | None = None,
+    ) -> None:
         self.name = name
         self.limits = limits
         self._dsn = dsn
-        self._patience = limits.statement_timeout + limits.connect_timeout  # Seconds for one statement.
+        self._database = database or name
+        self._tasks = tasks or BackgroundTasks()
+        self._problems = problems or ProblemLog()
+        self._max_seconds = limits.statement_timeout + limits.connect_timeout  # For one statement.
         self._slots = asyncio.Semaphore(limits.size)
         self._idle: list[Connection] = []
         self._busy: dict[Connection, float] = {}  # With the moments by which their statements must have ended.
+        self._opening: set[asyncio.Timeout] = set()
         self._watching: asyncio.Task[None] | None = None
-        self._opening = 0
         self._closed = False
         self._waits = metrics.POOL_WAIT_SECONDS.labels(name)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a statement would have to wait for a connection."""
+        return self._slots.locked()
+
+    def single(self) -> "Pool":
+        """A pool of one connection to the same database, for checks."""
+        limits = replace(self.limits, size=1, prepared=0)
+        return Pool(
+            f"{self.name} checks",
+            self._dsn,
+            limits,
+            database=self._database,
+            tasks=self._tasks,
+            problems=self._problems,
+        )
+
     async def fetch(self, statement: Statement) -> Rows:
-        """All rows. Raises DatabaseUnavailableError, QueryTimeoutError, OverloadedError."""
+        """All rows. Raises DatabaseUnavailableError, DatabaseFailedError, QueryTimeoutError, OverloadedError."""
         await self._acquire_slot()
         try:
             for attempt in range(1, MAX_ATTEMPTS + 1):
-                reused = bool(self._idle)
+                reused = self._checkout(statement)
+                connection = reused or await self._connect()
                 try:
-                    return await self._execute_once(statement)
-                except LOST as error:
-                    conflict = isinstance(error, TransactionRollbackError)
-                    if attempt == MAX_ATTEMPTS or not (reused or conflict) or isinstance(error, TimeoutError):
-                        raise unavailable() from error
-                    metrics.DATABASE_RETRIES.labels(self.name, "conflict" if conflict else "lost").inc()
-                    if not conflict:
-                        self.close_idle()  # One had died while it was idle, and so may have the others.
+                    return await self._execute(connection, statement)
+                except ApiError:
+                    raise
+                except Exception as error:
+                    failure = _classify(error, connection)
+                    lost_idle = failure is Failure.LOST and reused is not None and not isinstance(error, TimeoutError)
+                    if attempt == MAX_ATTEMPTS or not (lost_idle or failure is Failure.CONFLICT):
+                        if failure is Failure.UNEXPECTED:
+                            raise
+                        raise self._answer(error, failure, statement) from error
+                    metrics.series(metrics.DATABASE_RETRIES, self.name, failure.value).inc()
+                    if lost_idle:
+                        self.close_idle()  # It had died while it was idle, and so may have the others.
+                finally:
+                    self._check_in(connection)
         finally:
             self._slots.release()
         raise AssertionError("the last attempt returns or raises")
@@ -79,10 +118,8 @@ class Pool:
             try:
                 reused = self._checkout_any()
                 connection = reused or await self._connect()
-            except BaseException as error:
+            except BaseException:
                 self._slots.release()
-                if isinstance(error, LOST):
-                    raise unavailable() from error
                 raise
             transaction = Transaction(self, connection)
             try:
@@ -97,20 +134,9 @@ class Pool:
                 transaction.abort()
                 raise
 
-    async def wait_until_ready(self) -> None:
-        """Waits until the database answers, and says in the log what it waits for."""
-        pause = 0.25
-        while True:
-            try:
-                await self.fetch(PING)
-            except Exception as error:
-                problem = _line(error.__cause__ or error)
-                log.warning("database does not answer yet", database=self.name, error=problem, retry_in=pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, MAX_RETRY_PAUSE)
-            else:
-                log.info("database answers", database=self.name)
-                return
+    async def ping(self) -> None:
+        """Returns if the database answers. Raises ApiError."""
+        await self.fetch(PING)
 
     async def close(self) -> None:
         """Closes what is idle now and the rest when it comes back."""
@@ -123,6 +149,14 @@ class Pool:
         """Closes the connections that nobody uses; new ones are opened as they are needed."""
         while self._idle:
             self._idle.pop().close()
+
+    def abandon(self) -> None:
+        """Closes all connections, also those being opened, because the server does not answer; statements fail."""
+        self.close_idle()
+        for connection in list(self._busy):
+            connection.abort()
+        for opening in self._opening:
+            opening.reschedule(asyncio.get_running_loop().time())
 
     async def _acquire_slot(self, wait: float | None = None) -> None:
         """Waits for a slot, by default for acquire_timeout seconds. Raises OverloadedError."""
@@ -140,26 +174,30 @@ class Pool:
             self._waits.observe(time.monotonic() - began)
 
     async def _connect(self) -> Connection:
+        """A new connection. Raises DatabaseUnavailableError."""
         if self._watching is None and not self._closed:
-            self._watching = asyncio.create_task(run_periodically(INTERVAL, self._reap), context=Context())
-        self._opening += 1
+            self._watching = self._tasks.start(f"connections {self.name}", self._watch)
+        opening = asyncio.timeout(None)
+        self._opening.add(opening)
         try:
-            connection = await Connection.open(self._dsn, self.limits)
+            async with opening:
+                connection = await Connection.open(self._dsn, self.limits)
+        except CONNECTION_ERRORS as error:
+            problem = failures.one_line(error)
+            self._problems.failed("connection", "database does not answer", database=self._database, error=problem)
+            raise unavailable() from error
         finally:
-            self._opening -= 1
+            self._opening.discard(opening)
+        self._problems.ended("connection", "database answers", database=self._database)
         self._busy[connection] = math.inf
         return connection
-
-    async def _execute_once(self, statement: Statement) -> Rows:
-        connection = self._checkout(statement) or await self._connect()
-        try:
-            return await self._execute(connection, statement)
-        finally:
-            self._check_in(connection)
 
     def _check_in(self, connection: Connection) -> None:
         """Makes a connection idle, unless it is closed or to be replaced."""
         del self._busy[connection]
+        if connection.cannot_prepare and self.limits.prepared:
+            log.warning("statements cannot be prepared here", database=self._database)
+            self.limits = replace(self.limits, prepared=0)
         if (self._closed or connection.expired) and not connection.closed:
             connection.close()
         if not connection.closed:
@@ -174,9 +212,15 @@ class Pool:
                 return connection
         return None
 
+    def _checkout(self, statement: Statement) -> Connection | None:
+        connection = self._choose(statement)
+        if connection is not None:
+            self._busy[connection] = math.inf
+        return connection
+
     async def _execute(self, connection: Connection, statement: Statement) -> Rows:
         began, name = time.monotonic(), statement.name
-        self._busy[connection] = began + self._patience
+        self._busy[connection] = began + self._max_seconds
         try:
             return await connection.fetch(statement)
         finally:
@@ -185,19 +229,40 @@ class Pool:
             metrics.series(metrics.STATEMENT_SECONDS, self.name, name).observe(seconds)
             timings.add(self.name, name, seconds)
 
+    def _answer(self, error: Exception, failure: Failure, statement: Statement) -> ApiError:
+        """What a failed statement raises. A statement that cannot be run is counted and logged."""
+        if failure is not Failure.STATEMENT:
+            return unavailable()
+        answer = failures.failed_statement(error)
+        if answer.sqlstate not in statement.handled:
+            metrics.series(metrics.STATEMENT_FAILURES, self.name, answer.sqlstate).inc()
+            self._problems.failed(
+                (self.name, statement.name, answer.sqlstate),
+                "statement failed",
+                database=self.name,
+                statement=statement.name,
+                sqlstate=answer.sqlstate,
+                error=failures.message_of(error),
+            )
+        return answer
+
+    async def _watch(self) -> None:
+        await run_periodically(INTERVAL, self._reap)
+
     def _reap(self) -> None:
-        """Leaves connections whose server no longer answers, not even with an error, and tells how many there are."""
+        """Aborts connections past their deadline, forgets idle ones that have died, and updates the pool's gauges."""
         now = time.monotonic()
         for connection in [connection for connection, latest in self._busy.items() if latest < now]:
             connection.abort()
+        self._idle = [connection for connection in self._idle if not connection.closed]
         metrics.series(metrics.POOL_CONNECTIONS, self.name, "idle").set(len(self._idle))
         metrics.series(metrics.POOL_CONNECTIONS, self.name, "busy").set(len(self._busy))
 
-    def _checkout(self, statement: Statement) -> Connection | None:
-        """An idle connection: for what is repeated, one that knows it or else the one that knows least.
+    def _choose(self, statement: Statement) -> Connection | None:
+        """An idle connection: for what is repeated, one that has run it or else the one with the fewest plans.
 
-        So each backend comes to know its share of the partitions, and not all of them know all. None where all are busy
-        or where those that are idle know enough and there is room for another.
+        So each backend comes to hold its share of the partitions, and not all of them hold all. None where all are busy
+        or where those that are idle are at capacity and there is room for another.
         """
         if not self._idle:
             return None
@@ -207,7 +272,7 @@ class Pool:
             if connection.has_seen(statement.text):
                 return self._idle.pop(place)
         taken = min(self._idle, key=lambda connection: connection.cached_plans)
-        if taken.at_capacity and len(self._idle) + len(self._busy) + self._opening < self.limits.size:
+        if taken.at_capacity and len(self._idle) + len(self._busy) + len(self._opening) < self.limits.size:
             return None
         self._idle.remove(taken)
         return taken
@@ -221,13 +286,19 @@ class Transaction:
         self._connection: Connection | None = connection
 
     async def fetch(self, statement: Statement) -> Rows:
-        """All rows. Raises DatabaseUnavailableError, QueryTimeoutError."""
-        if self._connection is None:
+        """All rows. Raises DatabaseUnavailableError, DatabaseFailedError, QueryTimeoutError."""
+        connection = self._connection
+        if connection is None:
             raise RuntimeError("The transaction has ended.")
         try:
-            return await self._pool._execute(self._connection, statement)
-        except LOST as error:
-            raise unavailable() from error
+            return await self._pool._execute(connection, statement)
+        except ApiError:
+            raise
+        except Exception as error:
+            failure = _classify(error, connection)
+            if failure is Failure.UNEXPECTED:
+                raise
+            raise self._pool._answer(error, failure, statement) from error
 
     async def end(self) -> None:
         """Ends it and gives the connection back; aborts it if that fails."""
@@ -255,5 +326,9 @@ class Transaction:
                 self._pool._slots.release()
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _classify(error: Exception, connection: Connection) -> Failure:
+    """What an error means for the connection, which is closed if it is lost."""
+    failure = failures.classify(error, connection.closed)
+    if failure is Failure.LOST:
+        connection.close()
+    return failure

@@ -75,6 +75,14 @@ class RecordReader:
         query = replace(query, filters=tuple(filters))
         return replace(query, ranges=await self._time_ranges(query))
 
+    def planned(self, query: Query) -> tuple[int, ...]:
+        """The oids of the partitions that the query's statements plan, as far as the directory knows them."""
+        if query.resource.meta.window is None or query.ranges is not None:
+            return ()
+        first = _bounds(query.filters, ("gteq", "gt", "eq"))
+        last = _bounds(query.filters, ("lteq", "lt", "eq"))
+        return self._directory.planned(max(first, default=None), min(last, default=None))
+
     async def by_numbers(
         self, resource: Resource, columns: tuple[str, ...], numbers: Iterable[int], caller: Caller
     ) -> dict[int, Row]:
@@ -98,11 +106,13 @@ class RecordReader:
             if total is not None and total <= skipped:
                 return [], total
             return await self._fetch(query), total
-        rows, total = await scan.read(self._calls, query, ordered, skipped + window.size + 1)
+        limit = skipped + window.size + 1
+        rows, total = await scan.read(self._calls, query, ordered, limit, self.planned(query))
         return rows[skipped:], total
 
     async def _fetch(self, query: Query) -> Rows:
-        database, statement = self._database(query.resource), select.records(query)
+        database = self._database(query.resource)
+        statement = replace(select.records(query), partitions=self.planned(query))
         if isinstance(query.window, Everything) or query.window.size <= FIRST_PIECE:
             return await database.fetch(statement)
         try:
@@ -118,7 +128,9 @@ class RecordReader:
             return []
         order = select.reading_order(query)
         ends = keyset.bounds(query.sorts, query.window) if isinstance(query.window, CursorPage) else []
-        extent = self._directory.extent(order[0].column, _lower_bound(query.filters))
+        extent = self._directory.extent(
+            order[0].column, max(_bounds(query.filters, ("gteq", "gt", "eq")), default=datetime.min.replace(tzinfo=UTC))
+        )
         return parts.split(order, extent and parts.bounded(order[0].column, [*query.filters, *ends], extent))
 
     async def _page(self, query: Query, page: Page, rows: Rows, total: int | None) -> Result:
@@ -156,15 +168,15 @@ class RecordReader:
         ids = [set(condition.values) for condition in query.filters if _is_id_filter(condition)]
         if query.resource.meta.window is None or not ids:
             return None
-        if self._directory.count_since(_lower_bound(query.filters)) <= MAX_PARTITIONS_PLANNED:
+        if len(self.planned(query)) <= MAX_PARTITIONS_PLANNED:
             return None
         wanted = {identifier for identifier in set.intersection(*ids) if -(2**63) <= identifier < 2**63}
         if len(wanted) > MAX_IDS_SEARCHED:
             return None
         found = await asyncio.gather(*map(self._directory.search, wanted))
-        partitions = {partition for group in found for partition in group}
-        ranges = [partition.time_range for partition in partitions if partition and partition.time_range]
-        return tuple(ranges) if len(ranges) == len(partitions) else None
+        if any(one.failure for one in found):
+            return None
+        return tuple((moment, moment) for one in found for moment in one.moments)
 
     async def _total(self, query: Query) -> int | None:
         """The number of records on all pages, counted once for many pages of the same list (contract 0.1.13)."""
@@ -172,6 +184,7 @@ class RecordReader:
         async def count() -> int | None:
             try:
                 statement = select.count(query, self._total_timeout or None)
+                statement = replace(statement, partitions=self.planned(query))
                 [(total,)] = await self._database(query.resource).fetch(statement)
             except QueryTimeoutError:
                 if self._total_timeout:
@@ -209,10 +222,9 @@ def _is_id_filter(condition: Filter) -> bool:
     return condition.column == "id" and condition.operator in ("eq", "in")
 
 
-def _lower_bound(filters: Iterable[Filter]) -> datetime:
-    """The moment from which on calls are asked for."""
-    bounds = [f.values[0] for f in filters if f.column == "time_start" and f.operator in ("gteq", "gt", "eq")]
-    return max(bounds, default=datetime.min.replace(tzinfo=UTC))
+def _bounds(filters: Iterable[Filter], operators: tuple[str, ...]) -> list[datetime]:
+    """The moments that calls are compared with by these operators."""
+    return [f.values[0] for f in filters if f.column == "time_start" and f.operator in operators]
 
 
 def _cache_key(query: Query) -> bytes:

@@ -1,4 +1,4 @@
-"""A primary and its replicas, read as one: from a replica that is fit, from the primary where none is or one fails."""
+"""A primary and its replicas, read as one: from a healthy replica, or from the primary if there is none or it fails."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -7,42 +7,66 @@ from math import nan
 
 import structlog
 
+from service.db.failures import one_line
 from service.db.pool import Pool, Rows, Transaction
 from service.db.statement import Statement
-from service.errors import ApiError, DatabaseUnavailableError
+from service.errors import ApiError, DatabaseFailedError, DatabaseUnavailableError, OverloadedError
 from service.observability import metrics
 
 log = structlog.get_logger()
 
-LAG = Statement.from_file("queries/replica")
-CHECK = 1.0  # Seconds between two questions for the lag.
+STATE = Statement.from_file("queries/replica")
+SERVER = Statement.from_file("queries/server")
+INTERVAL = 1.0  # Seconds between two checks of the replicas.
+CHECK_TIMEOUT = 2.0  # Seconds that a replica may take to answer a check.
 
 
 class Replica:
-    """A pool, and whether it is to be read from: `lag` is in seconds, None while it cannot be told."""
+    """A pool, and whether it is read from. `lag` is in seconds, None while it is not known.
+
+    Checks have a connection of their own, so that they tell a busy replica from one that does not answer.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
+        self.checks = pool.single()
         self.lag: float | None = None
         self.healthy = False
+        self.reason: str | None = "not checked yet"
 
-    def update_health(self, lag: float | None, most: float) -> None:
-        """Takes the replica in or out, and says so."""
-        healthy = lag is not None and lag <= most
-        if healthy != self.healthy:
-            log.warning("replica in use" if healthy else "replica out of use", replica=self.pool.name, lag=lag)
-        self.lag, self.healthy = lag, healthy
-        metrics.REPLICA_UP.labels(self.pool.name).set(healthy)
+    def update_health(self, lag: float | None, reason: str | None) -> None:
+        """Takes the replica in, or out for a reason, and logs the change. `lag` is in seconds."""
+        changed = self.healthy != (reason is None) or (not self.healthy and reason != self.reason)
+        self.lag, self.reason, self.healthy = lag, reason, reason is None
+        metrics.REPLICA_UP.labels(self.pool.name).set(self.healthy)
         metrics.REPLICA_LAG_SECONDS.labels(self.pool.name).set(nan if lag is None else lag)
+        if changed and reason is None:
+            log.warning("replica in use", replica=self.pool.name, lag=lag)
+        elif changed:
+            log.warning("replica out of use", replica=self.pool.name, lag=lag, reason=reason)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self.pool.close()
+        await self.checks.close()
 
 
 class ReplicaRouter:
-    """Fetches as a pool does; `primary` is for what a replica may not know yet."""
+    """Fetches as a pool does; `primary` is for what a replica may not have yet. `max_lag` is in seconds."""
 
-    def __init__(self, primary: Pool, replicas: Sequence[Replica] = (), most_lag: float = 0) -> None:
+    def __init__(
+        self,
+        primary: Pool,
+        replicas: Sequence[Replica] = (),
+        max_lag: float = 0,
+        interval: float = INTERVAL,
+        check_timeout: float = CHECK_TIMEOUT,
+    ) -> None:
         self.primary = primary
         self.replicas = replicas
-        self._most_lag = most_lag
+        self.max_lag = max_lag
+        self._interval = interval
+        self._check_timeout = check_timeout
         self._turns = cycle(range(len(replicas) or 1))
 
     def fetch(self, statement: Statement) -> Coroutine[None, None, Rows]:
@@ -57,32 +81,61 @@ class ReplicaRouter:
         replica = self._pick()
         return await (replica.pool if replica else self.primary).begin(wait)
 
+    async def ping(self) -> None:
+        """Returns if calls can be read, from the primary or a healthy replica. Raises ApiError."""
+        try:
+            await self.primary.ping()
+        except ApiError:
+            if self._pick() is None:
+                raise
+
     async def watch(self) -> None:
-        """Asks all replicas how far they are behind, again and again."""
-        while True:
-            await asyncio.gather(*(self._check(replica) for replica in self.replicas))
-            await asyncio.sleep(CHECK)
+        """Checks all replicas periodically. While it does not run, none is read from."""
+        try:
+            while True:
+                await asyncio.gather(*(self._check(replica) for replica in self.replicas))
+                await asyncio.sleep(self._interval)
+        finally:
+            for replica in self.replicas:
+                replica.update_health(None, "not checked")
 
     async def close(self) -> None:
         """Closes all connections."""
-        for pool in (self.primary, *(replica.pool for replica in self.replicas)):
-            await pool.close()
+        await self.primary.close()
+        for replica in self.replicas:
+            await replica.close()
 
     async def _from(self, replica: Replica, statement: Statement) -> Rows:
         try:
             return await replica.pool.fetch(statement)
-        except DatabaseUnavailableError:
-            replica.update_health(None, self._most_lag)
-            return await self.primary.fetch(statement)
+        except DatabaseUnavailableError as error:
+            replica.update_health(None, one_line(error.__cause__ or error))
+        except (DatabaseFailedError, OverloadedError):
+            pass  # The replica works; the primary may have what it lacks.
+        return await self.primary.fetch(statement)
 
     def _pick(self) -> Replica | None:
-        healthy = [replica for replica in self.replicas if replica.healthy]
+        healthy = [replica for replica in self.replicas if replica.healthy and not replica.pool.busy]
         return healthy[next(self._turns) % len(healthy)] if healthy else None
 
     async def _check(self, replica: Replica) -> None:
+        """One that does not answer is left with all its statements, which are then run on the primary."""
         try:
-            async with asyncio.timeout(replica.pool.limits.connect_timeout):
-                [(lag,)] = await replica.pool.fetch(LAG)
-        except (ApiError, TimeoutError):
-            lag = None
-        replica.update_health(lag, self._most_lag)
+            async with asyncio.timeout(self._check_timeout):
+                lag, reason = await self._state(replica)
+        except TimeoutError:
+            replica.update_health(None, f"did not answer in {self._check_timeout:g} seconds")
+            replica.pool.abandon()
+        except Exception as error:  # Some servers lack functions that the check calls.
+            replica.update_health(None, one_line(error.__cause__ or error))
+        else:
+            replica.update_health(lag, reason)
+
+    async def _state(self, replica: Replica) -> tuple[float | None, str | None]:
+        """How many seconds it is behind, and why it must not be read from, if so."""
+        [(in_recovery, started, lag)] = await replica.checks.fetch(STATE)
+        if not in_recovery and await self.primary.fetch(SERVER) != [(started,)]:
+            return None, "it is not a standby, and not the primary itself"
+        if lag is None:
+            return None, "its lag is not known"
+        return lag, None if lag <= self.max_lag else "it is too far behind"

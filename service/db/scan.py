@@ -14,10 +14,12 @@ from service.query import CursorPage, Page, Query
 MAX_COUNTED = 10_000  # Matches of a part; with more, the total needs a statement of its own.
 
 
-async def read(source: ReplicaRouter, query: Query, parts: Sequence[Part], limit: int) -> tuple[Rows, int | None]:
+async def read(
+    source: ReplicaRouter, query: Query, parts: Sequence[Part], limit: int, partitions: tuple[int, ...]
+) -> tuple[Rows, int | None]:
     """The first rows after the start of a list or a cursor, at most `limit`, and their total where it is known now.
 
-    The rows are those of `select.records`. Raises ApiError.
+    The rows are those of `select.records`. `partitions` are the oids of those that are planned. Raises ApiError.
     """
     rows: Rows = []
     keys: list[Key] = []
@@ -29,12 +31,14 @@ async def read(source: ReplicaRouter, query: Query, parts: Sequence[Part], limit
             break
         narrowed = replace(query, filters=(*query.filters, *part.bounds))
         if part.one_pass:
-            found = await source.fetch(select.keys(narrowed, missing, MAX_COUNTED))
+            statement = select.keys(narrowed, missing, MAX_COUNTED)
+            found = await source.fetch(replace(statement, partitions=partitions))
             keys += [(identifier, time_start) for identifier, time_start, _ in found]
             matches = found[0][2] if found else 0
             known = matches < max(MAX_COUNTED, missing)
         else:
-            rows += (first := await source.fetch(select.records(_first(narrowed, missing))))
+            statement = select.records(_first(narrowed, missing))
+            rows += (first := await source.fetch(replace(statement, partitions=partitions)))
             matches, known = len(first), len(first) < missing
         total = total + matches if known and total is not None else None
     return rows + await _by_keys(source, query, keys), total

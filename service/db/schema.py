@@ -1,4 +1,4 @@
-"""Folders of SQL and spans of days go in, a database ready to serve comes out; no request ever comes here."""
+"""Creates tables, partitions and demo data; for commands, not for requests."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -8,19 +8,27 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import make_dsn
 
 from service.db import indexes
+from service.db.partition_reader import moment, time_range
+from service.db.session import ENCODING, FORMATS, set_local
 
 BATCH = 50  # Partitions of one transaction; each needs some ten of the locks that all transactions share.
 # The explicit offset makes the bounds UTC whatever the time zone of the server or the session.
 PARTITION = sql.SQL("CREATE TABLE {partition} PARTITION OF cdr.cdr FOR VALUES FROM ({first}) TO ({next})")
 PARTITIONS = """
-SELECT pg_class.relnamespace::regnamespace || '.' || pg_class.relname
-  FROM pg_inherits
-  JOIN pg_class ON pg_class.oid = pg_inherits.inhrelid
+SELECT pg_namespace.nspname || '.' || pg_class.relname,
+       pg_class.relkind,
+       pg_get_expr(pg_class.relpartbound, pg_class.oid)
+  FROM pg_catalog.pg_inherits
+  JOIN pg_catalog.pg_class ON pg_class.oid = pg_inherits.inhrelid
+  JOIN pg_catalog.pg_namespace ON pg_namespace.oid = pg_class.relnamespace
  WHERE pg_inherits.inhparent = to_regclass('cdr.cdr')
 """
 RECORDED = "SELECT DISTINCT local_tag FROM cdr.cdr WHERE audio_recorded"
+ORDINARY = "r"
+KINDS = {"f": "a foreign table", "p": "partitioned itself"}
 
 
 class SchemaError(Exception):
@@ -42,7 +50,8 @@ def create_partitions(dsn: str, first: date, last: date) -> list[str]:
     """Create the UTC days' partitions of cdr.cdr that do not exist, both ends included, and return their names.
 
     BATCH of them share a transaction, which holds locks on each. `last` is before date.max. Raises SchemaError, for
-    instance where a partition of another name holds part of a day (contract 16.1); earlier batches stay.
+    instance if a partition of another name holds part of a day (contract 16.1), or if the partition next to a day is
+    sharded or on another server, since an ordinary one would keep its calls here. Earlier batches stay.
     """
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     return [name for start in range(0, len(days), BATCH) for name in _create_missing(dsn, days[start : start + BATCH])]
@@ -63,14 +72,38 @@ def recorded_tags(dsn: str) -> list[str]:
         return [tag for (tag,) in cursor]
 
 
+def _refuse_beside_other_kinds(day: date, existing: list[tuple[str, str, str]]) -> None:
+    """Looks at the partition that ends last before the day, or begins first after it if there is none before."""
+    ranged = [(bounds, name, kind) for name, kind, text in existing if (bounds := time_range(text))]
+    before = [found for found in ranged if moment(found[0][1]).date() <= day]
+    after = [found for found in ranged if found not in before]
+    if not ranged:
+        return
+    _, name, kind = max(before, key=lambda f: moment(f[0][1])) if before else min(after, key=lambda f: moment(f[0][0]))
+    if kind != ORDINARY:
+        raise SchemaError(
+            f"No partition for {day}: {name} is {KINDS.get(kind, 'of another kind')}, and an ordinary partition would "
+            "keep the day's calls on this server. Create it as that one was created."
+        )
+
+
 @contextmanager
 def _transaction(dsn: str) -> Iterator[Cursor]:
     try:
-        connected = psycopg2.connect(dsn)
+        connected = psycopg2.connect(make_dsn(dsn, client_encoding=ENCODING))
     except psycopg2.OperationalError as error:
         raise SchemaError(f"The database cannot be reached: {' '.join(str(error).split())}") from error
     with closing(connected) as connection, connection, connection.cursor() as cursor:
+        _prepare_session(cursor)
         yield cursor
+
+
+def _prepare_session(cursor: Cursor) -> None:
+    """The role may have settings that suit reading only."""
+    try:
+        cursor.execute(set_local({**FORMATS, "transaction_read_only": "off", "statement_timeout": "0"}))
+    except psycopg2.Error as error:
+        raise SchemaError(f"The database cannot be written: {error.diag.message_primary or error}.") from error
 
 
 def _run_file(cursor: Cursor, file: Path) -> None:
@@ -85,8 +118,11 @@ def _run_file(cursor: Cursor, file: Path) -> None:
 def _create_missing(dsn: str, days: Sequence[date]) -> list[str]:
     with _transaction(dsn) as cursor:
         cursor.execute(PARTITIONS)
-        existing = {name for (name,) in cursor}
-        missing = [day for day in days if _partition_of(day) not in existing]
+        existing = list(cursor)
+        names = {name for name, _, _ in existing}
+        missing = [day for day in days if _partition_of(day) not in names]
+        for day in missing:
+            _refuse_beside_other_kinds(day, existing)
         for day in missing:
             _create_partition(cursor, day)
     return [_partition_of(day) for day in missing]

@@ -1,43 +1,71 @@
-"""Ids go in, the partitions that hold them come out, after all partitions have been asked.
+"""Finds when the calls with given ids began, by asking all partitions: the only certain answer to where a call is.
 
-That is the only certain answer to where a call is, or that there is none, and a dear one: PostgreSQL plans every
-partition for it. So all ids that wait are asked for together, one search runs at a time, and between two it rests, so
-that a flood of unknown ids leaves the database to those who ask for known ones.
+Expensive, because the planner plans every partition. All ids that wait are searched together, one search runs at a
+time, and the next waits three times as long as the last took. A search asks part of the time axis after part, since one
+statement on thousands of partitions would need more locks than PostgreSQL has room for.
 """
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from dataclasses import dataclass
 
 from service.db.pool import Pool
-from service.db.statement import Statement
-from service.errors import busy, unavailable
+from service.db.statement import Statement, read_sql
+from service.errors import ApiError, DatabaseFailedError, QueryTimeoutError, busy, unavailable
+from service.observability import timings
 
-MAX_WAITING_IDS = 1000  # That wait for the next search.
-REST = 3  # Times as long as the search took,
-MAX_REST = 1.0  # but no longer than these seconds.
-IDLE = 10.0  # Seconds after which the connection is closed, whose backend remembers every partition that it planned.
+IDLE = 10.0  # Seconds after which the connections are closed, whose backends hold every partition that they planned.
+
+Split = Callable[[], Sequence[str]]  # The moments that part the time axis, ascending, as PostgreSQL writes them.
+
+
+@dataclass(frozen=True, slots=True)
+class SearchLimits:
+    """`waiting` ids at most wait for the next search. It waits `rest` times as long as the last took, at most
+    `max_rest` seconds."""
+
+    waiting: int = 1000
+    rest: float = 3
+    max_rest: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """When the calls with an id began. `failure` is set if a part of the time axis could not be asked."""
+
+    moments: Sequence[str]
+    failure: ApiError | None = None
 
 
 class PartitionSearch:
-    """Runs while somebody waits."""
+    """Runs while somebody waits. `split` names the parts in which the time axis is asked; by default it is one."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, limits: SearchLimits = SearchLimits()) -> None:
         self._pool = pool
-        self._waiting: dict[int, asyncio.Future[list[int]]] = {}
+        self._limits = limits
+        self.split: Split = tuple
+        self._waiting: dict[int, asyncio.Future[Found]] = {}
         self._running: asyncio.Task[None] | None = None
         self._resting_until = 0.0
 
-    async def find(self, identifier: int) -> list[int]:
-        """The oids of the partitions that hold the id as of now. Raises ApiError, at once where too many wait."""
-        if len(self._waiting) >= MAX_WAITING_IDS:
+    async def find(self, identifier: int) -> Found:
+        """When the calls with this id began, as of now. Raises ApiError, at once if too many ids wait."""
+        if len(self._waiting) >= self._limits.waiting:
             raise busy("Too many requests look for unknown records.")
         waiter = self._waiting.setdefault(identifier, asyncio.get_running_loop().create_future())
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run())
-        return await asyncio.shield(waiter)
+            # Outside the request's context, because the search belongs to all that wait for it.
+            self._running = asyncio.create_task(self._run(), context=Context())
+        began = time.monotonic()
+        try:
+            return await asyncio.shield(waiter)
+        finally:
+            timings.add(self._pool.name, "search", time.monotonic() - began)
 
     async def close(self) -> None:
-        """Ends the search under way; whoever still waits is told that the database is not available."""
+        """Ends the search under way; those that still wait get DatabaseUnavailableError."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -46,31 +74,53 @@ class PartitionSearch:
     async def _run(self) -> None:
         while self._waiting:
             await asyncio.sleep(max(0.0, self._resting_until - time.monotonic()))
-            asked, self._waiting = self._waiting, {}
-            started = time.monotonic()
+            wanted, self._waiting = self._waiting, {}
+            began = time.monotonic()
             try:
-                await self._ask(asked)
+                await self._search(wanted)
             except Exception as error:
-                _fail(asked, error)
+                _fail(wanted, error)
             except asyncio.CancelledError:
-                _fail(asked, unavailable())
+                _fail(wanted, unavailable())
                 raise
-            took = time.monotonic() - started
-            self._resting_until = time.monotonic() + min(REST * took, MAX_REST)
-        asyncio.get_running_loop().call_later(IDLE, self._forget)
+            took = time.monotonic() - began
+            self._resting_until = time.monotonic() + min(self._limits.rest * took, self._limits.max_rest)
+        asyncio.get_running_loop().call_later(IDLE, self._close_idle)
 
-    async def _ask(self, asked: dict[int, asyncio.Future[list[int]]]) -> None:
-        rows = await self._pool.fetch(Statement.from_file("queries/search", ids=list(asked)))
-        for identifier, waiter in asked.items():
-            waiter.set_result([oid for id_, oid in rows if id_ == identifier])
+    async def _search(self, wanted: dict[int, asyncio.Future[Found]]) -> None:
+        """A part that cannot be asked does not keep the others from being asked."""
+        moments: dict[int, list[str]] = {identifier: [] for identifier in wanted}
+        failure: ApiError | None = None
+        for part in _parts(self.split()):
+            text = read_sql("shapes/search").format(where=part)
+            try:
+                rows = await self._pool.fetch(Statement(text, {"ids": list(wanted)}, "search"))
+            except (DatabaseFailedError, QueryTimeoutError) as error:
+                failure = error
+                continue
+            for identifier, moment in rows:
+                moments[identifier].append(moment)
+        for identifier, waiter in wanted.items():
+            waiter.set_result(Found(moments[identifier], failure))
 
-    def _forget(self) -> None:
+    def _close_idle(self) -> None:
         if self._running is None or self._running.done():
             self._pool.close_idle()
 
 
-def _fail(asked: dict[int, asyncio.Future[list[int]]], error: Exception) -> None:
-    for waiter in asked.values():
+def _parts(split: Sequence[str]) -> list[str]:
+    """Conditions that part the whole time axis at the given moments."""
+    firsts = [None, *split]
+    return [_part(first, end) for first, end in zip(firsts, [*split, None], strict=True)]
+
+
+def _part(first: str | None, end: str | None) -> str:
+    bounds = [f"cdr.time_start >= '{first}'" if first else "", f"cdr.time_start < '{end}'" if end else ""]
+    return " AND ".join(filter(None, bounds)) or "TRUE"
+
+
+def _fail(wanted: dict[int, asyncio.Future[Found]], error: Exception) -> None:
+    for waiter in wanted.values():
         if not waiter.done():
             waiter.set_exception(error)
-            waiter.exception()  # Whoever waited may be gone.
+            waiter.exception()  # The request that waited may be gone.

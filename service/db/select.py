@@ -119,7 +119,12 @@ def reading_order(query: Query) -> Sequence[Sort]:
 
 def in_ranges(ranges: Iterable[TimeRange], column: str = "time_start") -> str:
     """A condition of constants, because the planner leaves out other partitions only for constants."""
-    return " OR ".join(f"{column} >= '{first}' AND {column} < '{end}'" for first, end in ranges) or "FALSE"
+    return " OR ".join(_in_range(time_range, column) for time_range in ranges) or "FALSE"
+
+
+def _in_range(time_range: TimeRange, column: str) -> str:
+    first, end = time_range
+    return f"{column} = '{first}'" if first == end else f"{column} >= '{first}' AND {column} < '{end}'"
 
 
 @lru_cache(4096)

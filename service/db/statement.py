@@ -13,6 +13,8 @@ class Statement:
     """`name` labels it in logs and metrics; one that is `repeated` with other parameters is worth preparing.
 
     `timeout` is a time limit in seconds, where it is to be shorter than the connection's statement_timeout.
+    `partitions` are the oids of the partitions that it plans, as far as they are known. `handled` are the SQLSTATEs of
+    failures that the caller expects, which are not logged.
     """
 
     text: str
@@ -20,6 +22,8 @@ class Statement:
     name: str = "other"
     repeated: bool = False
     timeout: float | None = None
+    partitions: tuple[int, ...] = ()
+    handled: tuple[str, ...] = ()
 
     @classmethod
     def from_file(cls, path: str, **parameters: Any) -> Self:

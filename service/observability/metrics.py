@@ -2,7 +2,6 @@
 
 import os
 import platform
-from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -58,11 +57,6 @@ def _gauge_min(name: str, text: str, *labels: str) -> Gauge:
     return Gauge(f"cdr_api_{name}", text, labels, registry=REGISTRY, multiprocess_mode="livemin")
 
 
-def _gauge_latest(name: str, text: str, *labels: str) -> Gauge:
-    """A gauge of which the value that was set last is shown, whichever worker has set it."""
-    return Gauge(f"cdr_api_{name}", text, labels, registry=REGISTRY, multiprocess_mode="livemostrecent")
-
-
 BUILD_INFO = _gauge_max("build_info", "Always 1; the labels say what runs.", "version", "python")
 REQUESTS = _counter("requests", "Requests; 499 is a client that went away.", "route", "method", "status")
 REQUEST_SECONDS = _histogram("request_seconds", "Time to make an answer.", "route")
@@ -74,11 +68,15 @@ CONNECTIONS_CLOSED = _counter("connections_closed", "Connections that the servic
 LOG_LINES_DROPPED = _counter("log_lines_dropped", "Log lines that were not written, because nobody reads them.")
 RESPONSE_BYTES = _counter("response_bytes", "Bytes of bodies.", "route")
 
-READY = _gauge_latest("ready", "Whether /ready answers 200.")
-DATABASE_UP = _gauge_latest("database_up", "Whether a database answers, if only by a replica.", "database")
 POOL_CONNECTIONS = _gauge_sum("pool_connections", "Connections to a database.", "pool", "state")
 POOL_WAIT_SECONDS = _histogram("pool_wait_seconds", "Time until a connection was free.", "pool")
 STATEMENT_SECONDS = _histogram("statement_seconds", "Time that a statement took, by its file.", "pool", "statement")
+STATEMENT_FAILURES = _counter("statement_failures", "Statements that the database could not run.", "pool", "sqlstate")
+DATABASE_UP = _gauge_min("database_up", "Whether a database answers.", "database")
+PARTITION_LOCKS = _gauge_max("partition_locks", "Locks that a statement on all partitions takes.")
+LOCK_CAPACITY = _gauge_max("lock_capacity", "Locks that the database has room for.")
+READY = _gauge_min("ready", "Whether /ready says that requests may be sent here.")
+BACKGROUND_FAILURES = _counter("background_failures", "Failures of work beside the requests.", "task")
 DATABASE_RETRIES = _counter("database_retries", "Statements that were tried again.", "pool", "reason")
 REPLICA_UP = _gauge_min("replica_up", "Whether a replica is read from.", "replica")
 REPLICA_LAG_SECONDS = _gauge_max("replica_lag_seconds", "How far a replica is behind.", "replica")
@@ -94,12 +92,21 @@ KNOWN: dict[Counter | Gauge | Histogram, tuple[tuple[str, ...], ...]] = {
     REQUESTS_REFUSED: tuple((reason,) for reason in ("queue", "customer_queue", "wait", "rate", "streams")),
     CONNECTIONS_CLOSED: tuple((reason,) for reason in CLOSING),
     POOL_CONNECTIONS: tuple((pool, state) for pool in ("cdr", "routing") for state in ("idle", "busy")),
-    DATABASE_UP: (("cdr",), ("routing",)),
     POOL_WAIT_SECONDS: (("cdr",), ("routing",)),
-    DIRECTORY_LOOKUPS: tuple((outcome,) for outcome in ("direct", "envelope", "everywhere", "missing")),
+    DATABASE_UP: (("cdr",), ("routing",)),
+    DIRECTORY_LOOKUPS: tuple((outcome,) for outcome in ("typical_range", "id_range", "search", "not_found")),
     CACHE_REQUESTS: tuple((cache, outcome) for cache in ("token", "caller", "total") for outcome in ("hit", "miss")),
 }
-PLAIN = (CONNECTIONS, LOG_LINES_DROPPED, READY, REQUESTS_IN_FLIGHT, REQUESTS_WAITING, DIRECTORY_AGE_SECONDS)
+PLAIN = (
+    CONNECTIONS,
+    DIRECTORY_AGE_SECONDS,
+    LOCK_CAPACITY,
+    LOG_LINES_DROPPED,
+    PARTITION_LOCKS,
+    READY,
+    REQUESTS_IN_FLIGHT,
+    REQUESTS_WAITING,
+)
 
 ProcessCollector(registry=REGISTRY)
 
@@ -137,13 +144,6 @@ def init_label_values() -> None:
 def worker_exited(process: int) -> None:
     """Forgets what a worker that has ended was doing; what it has counted stays."""
     mark_process_dead(process)  # type: ignore[no-untyped-call] # It has no types.
-
-
-def set_health(databases: Mapping[str, bool], *, ready: bool) -> None:
-    """Sets what the operator's port has just found out: which databases answer, and whether requests may come."""
-    READY.set(ready)
-    for name, up in databases.items():
-        DATABASE_UP.labels(name).set(up)
 
 
 def render() -> bytes:

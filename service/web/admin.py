@@ -1,4 +1,4 @@
-"""The operator's port: whether the process lives, whether it can serve and why not, and what it has measured."""
+"""The admin port: whether the process lives, whether it can serve and why not, and its metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -7,73 +7,69 @@ from dataclasses import dataclass
 import orjson
 from aiohttp import web
 
-from service.errors import ApiError
-from service.observability import metrics
+from service.observability import metrics, readiness
+from service.observability.readiness import Part
 
-PATIENCE = 2.0  # Seconds in which everything has to answer; who asks does not wait much longer.
+INTERVAL = 5.0  # Seconds between two looks at what the process needs.
+MIN_RETRY, MAX_RETRY = 0.25, 2.0  # The same while something is missing, from the first look to later ones.
 NOT_CACHED = {"cache-control": "no-store"}
 
-Health = Callable[[], Awaitable[Mapping[str, str | None]]]
+Health = Callable[[], Awaitable[Mapping[str, Part]]]
 
 
 @dataclass(frozen=True, slots=True)
 class AdminState:
-    """What the port tells of: `stopping` is set by a signal to stop; `health` says what is wrong with databases."""
+    """What the port reports. `stopping` is set from a signal to stop on; `health` returns the parts."""
 
     stopping: asyncio.Event
     health: Health
 
+    async def reasons(self) -> tuple[list[str], Mapping[str, Part]]:
+        """Why requests should not be sent here, and all parts; the metric is set as well."""
+        parts = await self.health()
+        found = [*(["stopping"] if self.stopping.is_set() else []), *readiness.reasons(parts)]
+        metrics.READY.set(not found)
+        return found, parts
 
-ADMIN_STATE = web.AppKey("operated", AdminState)
+
+ADMIN_STATE = web.AppKey("admin_state", AdminState)
 
 
-def create(operated: AdminState) -> web.Application:
+def create(state: AdminState) -> web.Application:
     """The application of the port; it knows no customers."""
     app = web.Application()
-    app[ADMIN_STATE] = operated
+    app[ADMIN_STATE] = state
     app.router.add_get("/live", live)
     app.router.add_get("/ready", ready)
-    app.router.add_get("/metrics", measured)
+    app.router.add_get("/metrics", exposition)
     return app
 
 
+async def watch(state: AdminState) -> None:
+    """Looks periodically, so that log and metrics tell of a database that nobody asks."""
+    retry = MIN_RETRY
+    while True:
+        reasons, _ = await state.reasons()
+        await asyncio.sleep(retry if reasons else INTERVAL)
+        retry = min(2 * retry, MAX_RETRY) if reasons else MIN_RETRY
+
+
 async def live(_: web.Request) -> web.Response:
-    """The process answers, whatever else may be wrong; there is no use in starting it anew."""
+    """The process answers, whatever else may be wrong; a restart would not help."""
     return _document(200, {"live": True})
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Whether requests should be sent here, and all that speaks against it."""
-    operated = request.app[ADMIN_STATE]
-    databases = await operated.health()
-    reasons = [f"database {name}: {problem}" for name, problem in databases.items() if problem is not None]
-    if operated.stopping.is_set():
-        reasons.insert(0, "stopping")
-    states = {f"database {name}": "down" if problem else "up" for name, problem in databases.items()}
+    """Whether requests should be sent here, and everything that speaks against it."""
+    reasons, parts = await request.app[ADMIN_STATE].reasons()
+    states = {name: "down" if part.problems else "up" for name, part in parts.items()}
     return _document(503 if reasons else 200, {"ready": not reasons, "reasons": reasons, "parts": states})
 
 
-async def measured(request: web.Request) -> web.Response:
-    """Everything that is measured, of all processes, for Prometheus; each time the databases are asked first."""
-    operated = request.app[ADMIN_STATE]
-    up = {name: problem is None for name, problem in (await operated.health()).items()}
-    metrics.set_health(up, ready=all(up.values()) and not operated.stopping.is_set())
+async def exposition(_: web.Request) -> web.Response:
+    """All metrics of all processes, for Prometheus."""
     text = await asyncio.to_thread(metrics.render)
     return web.Response(body=text, headers={"content-type": metrics.CONTENT_TYPE, **NOT_CACHED})
-
-
-async def problem_of(answer: Awaitable[object]) -> str | None:
-    """What keeps a part from answering in time, in words that name no address, or None."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await answer
-    except TimeoutError:
-        return f"did not answer in {PATIENCE:g} seconds"
-    except ApiError as refused:
-        return str(refused)
-    except Exception as error:
-        return type(error).__name__
-    return None
 
 
 def _document(status: int, content: Mapping[str, object]) -> web.Response:

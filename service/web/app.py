@@ -1,8 +1,7 @@
 """The web application: services in, something that answers HTTP out."""
 
-import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -10,8 +9,8 @@ from aiohttp import web
 
 from service import services
 from service.concurrency.limiter import FairLimiter, LimiterSettings
-from service.db.pool import PING
-from service.db.search import MAX_WAITING_IDS
+from service.concurrency.tasks import cancel_all
+from service.db.search import SearchLimits
 from service.services import Services
 from service.settings import Settings
 from service.web import admin, disconnects, docs, handlers, responses
@@ -46,12 +45,12 @@ def create(opened: Services, admin_socket: socket.socket | None = None) -> web.A
 
 def _state(opened: Services) -> State:
     settings = opened.settings
-    limit = settings.rate_limit
+    limit, searches = settings.rate_limit, SearchLimits().waiting
     return State(
         services=opened,
         static_files=docs.static_files(opened.resources, settings),
         limiter=FairLimiter(_limits(settings)),
-        searches=FairLimiter(LimiterSettings(MAX_WAITING_IDS, MAX_WAITING_IDS // 2, wait=settings.overload.wait)),
+        searches=FairLimiter(LimiterSettings(searches, searches // 2, wait=settings.overload.wait)),
         exports=FairLimiter(_streams(settings.streams.concurrency)),
         recordings=FairLimiter(_streams(_recordings(settings))),
         rate_limiter=TokenBucketLimiter(limit.requests, limit.period) if limit.requests else None,
@@ -80,33 +79,24 @@ def _recordings(settings: Settings) -> int:
 async def _background(app: web.Application) -> AsyncIterator[None]:
     """Serves from the first moment, if only 503; the databases are waited for meanwhile."""
     state = app[STATE]
-    work = [start() for start in state.services.background.values()]
-    tasks = [asyncio.create_task(task) for task in (*work, disconnects.watch(state.in_flight))]
+    tasks = state.services.tasks
+    for name, work in state.services.background.items():
+        tasks.start(name, work)
+    tasks.start("disconnects", partial(disconnects.watch, state.in_flight))
+    tasks.start("readiness", partial(admin.watch, _admin_state(app)))
     yield
-    await _end([*tasks, *state.in_flight])  # The requests that are left are those whose clients have gone away.
+    await tasks.stop()
+    await cancel_all(state.in_flight)  # The requests that are left are those whose clients have gone away.
 
 
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancels again until all have ended: `asyncio.wait_for`, which aiopg uses, may swallow one on Python 3.11."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.1)
+def _admin_state(app: web.Application) -> admin.AdminState:
+    return admin.AdminState(app[STATE].stopping, app[STATE].services.parts)
 
 
 async def _admin_server(listening: socket.socket, app: web.Application) -> AsyncIterator[None]:
     """The admin port, from before the first request until after the last."""
-    state = admin.AdminState(app[STATE].stopping, partial(_health, app[STATE].services))
-    runner = web.AppRunner(admin.create(state), access_log=None, shutdown_timeout=1)
+    runner = web.AppRunner(admin.create(_admin_state(app)), access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.SockSite(runner, listening).start()
     yield
     await runner.cleanup()
-
-
-async def _health(opened: Services) -> Mapping[str, str | None]:
-    """What is wrong with each database, by name; None if it answers, even if only a replica does."""
-    databases = opened.databases
-    problems = await asyncio.gather(*(admin.problem_of(database.fetch(PING)) for database in databases.values()))
-    return dict(zip(databases, problems, strict=True))

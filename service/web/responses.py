@@ -25,6 +25,7 @@ STATUSES: dict[type[ApiError], int] = {
     errors.InternalError: 500,
     errors.OverloadedError: 503,
     errors.DatabaseUnavailableError: 503,
+    errors.DatabaseFailedError: 503,
     errors.QueryTimeoutError: 504,
 }
 SECURITY = {

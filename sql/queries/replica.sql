@@ -1,5 +1,8 @@
--- How many seconds a replica is behind: none where it has replayed all that it receives from a live connection.
-SELECT CASE
+-- Whether a server is a standby, when it was started, and how many seconds it is behind: none where it has replayed all
+-- that it receives from a live connection.
+SELECT pg_is_in_recovery(),
+       pg_postmaster_start_time()::text,
+       CASE
          WHEN NOT pg_is_in_recovery() THEN 0
          WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()
               AND EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver) THEN 0

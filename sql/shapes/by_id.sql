@@ -1,5 +1,5 @@
--- What a look-up by id adds to the conditions that say whose rows a resource has. IS TRUE takes away their indexes, so
--- that the id's is used, whatever the planner knows of a partition that is new.
-IS TRUE
-   AND cdr.id = %(id)s
+-- What a look-up by id adds to the conditions that say whose rows a resource has. The range repeats the id, so that the
+-- planner prefers the index on id whatever it knows of a partition that is new.
+AND cdr.id = %(id)s
+   AND cdr.id BETWEEN %(id)s AND %(id)s
    AND ({where})

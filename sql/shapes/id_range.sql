@@ -1,4 +1,4 @@
--- Between which ids the rows of one partition lie; both ends come from the index on id.
+-- Between which ids some rows of one partition lie; both ends come from the index on id.
 SELECT {oid}::bigint,
-       (SELECT min(id) FROM {partition}),
-       (SELECT max(id) FROM {partition})
+       (SELECT min(id) FROM {calls} WHERE {where}),
+       (SELECT max(id) FROM {calls} WHERE {where})

@@ -45,11 +45,8 @@ async def test_no_more_than_the_limit_are_prepared(connection: Connection) -> No
 
 
 @pytest.mark.parametrize("prepared", [3, 0])
-async def test_a_connection_that_remembers_too_much_is_replaced(
-    empty_database: str, monkeypatch: pytest.MonkeyPatch, prepared: int
-) -> None:
-    monkeypatch.setattr("service.db.connection.MAX_CACHED_RELATIONS", 6)
-    pool = Pool("test", empty_database, replace(LIMITS, size=1, prepared=prepared))
+async def test_a_connection_that_remembers_too_much_is_replaced(empty_database: str, prepared: int) -> None:
+    pool = Pool("test", empty_database, replace(LIMITS, size=1, prepared=prepared, cached_relations=6))
     backends = []
     for number in range(24):
         await pool.fetch(Statement(f"SELECT {number}, %(n)s::int", {"n": 1}, repeated=True))
@@ -60,10 +57,9 @@ async def test_a_connection_that_remembers_too_much_is_replaced(
 
 
 async def test_what_is_new_goes_to_a_new_connection_rather_than_to_one_that_knows_enough(
-    empty_database: str, monkeypatch: pytest.MonkeyPatch
+    empty_database: str,
 ) -> None:
-    monkeypatch.setattr("service.db.connection.MAX_CACHED_RELATIONS", 6)
-    pool = Pool("test", empty_database, LIMITS)
+    pool = Pool("test", empty_database, replace(LIMITS, cached_relations=6))
     texts = [Statement(f"SELECT pg_backend_pid(), {number}", repeated=True) for number in range(12)]
     backends = [await pool.fetch(text) for text in texts]
     assert len({pid for ((pid, _),) in backends}) == 2
@@ -116,7 +112,7 @@ async def test_behind_a_transaction_pooler_nothing_of_a_session_is_left_behind(e
     assert await connection.fetch(PREPARED) == [(0,)]
     assert await connection.fetch(Statement("SHOW statement_timeout")) == [("7s",)]
     assert await connection.fetch(Statement("SHOW transaction_read_only")) == [("on",)]
-    connection._settings = ""
+    connection._prefix = ""
     assert await connection.fetch(Statement("SHOW statement_timeout")) == [("0",)]
     connection.close()
 

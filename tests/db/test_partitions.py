@@ -12,7 +12,7 @@ import pytest
 from service.db import schema
 from service.db.partitions import PartitionDirectory
 from service.db.pool import Limits, Pool
-from service.db.search import PartitionSearch
+from service.db.search import Found, PartitionSearch
 from service.db.statement import Statement
 from service.files import SQL
 from service.web.keys import STATE
@@ -119,7 +119,7 @@ async def test_an_empty_directory_guesses_nothing_and_searches_all(empty_databas
         assert list(directory.candidates(1)) == []
         await directory.refresh()
         assert list(directory.candidates(1)) == []
-        assert await directory.search(1) == []
+        assert await directory.search(1) == Found([])
 
 
 async def test_a_known_call_costs_one_statement_on_one_partition(serve: Serve, calls: Data, ran: Ran) -> None:

@@ -102,10 +102,9 @@ async def test_a_backend_that_no_longer_answers_is_left(empty_database: str) -> 
 
 
 async def test_there_are_never_more_connections_than_it_may_have(
-    empty_database: str, postgres: Databases, name: str, monkeypatch: pytest.MonkeyPatch
+    empty_database: str, postgres: Databases, name: str
 ) -> None:
-    monkeypatch.setattr("service.db.connection.MAX_CACHED_RELATIONS", 2)
-    pool = Pool("test", empty_database, Limits(4, 5, 5, 30))
+    pool = Pool("test", empty_database, Limits(4, 5, 5, 30, cached_relations=2))
     for n in range(20):
         texts = [f"SELECT {n}, {k}, pg_sleep(0.01)" for k in range(4)]
         await asyncio.gather(*(pool.fetch(Statement(text, repeated=True)) for text in texts[: n % 4 + 1]))

@@ -1,68 +1,25 @@
 """Calls are read from a replica that is fit, and nobody notices when one is not: a real primary, a real standby."""
 
 import asyncio
-import os
-import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
 from service.db import schema
 from service.db.pool import Limits, Pool
 from service.db.replicas import Replica, ReplicaRouter
 from service.db.statement import Statement
-from service.demo.postgres import Server, find_binaries
+from service.demo.postgres import Server
 from service.files import SQL
 from service.web.keys import STATE
 from tests.conftest import Serve
+from tests.standby import Standby, execute
 
 WHERE = "SELECT pg_is_in_recovery()"
 LIMITS = Limits(4, 5, 5, 30)
-
-
-def execute(dsn: str, statement: str) -> Any:
-    with closing(psycopg2.connect(dsn)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-            return cursor.fetchall() if cursor.description else None
-
-
-class Standby:
-    """A hot standby of the primary, on data of its own."""
-
-    def __init__(self, primary: Server, folder: Path) -> None:
-        command = [find_binaries() / "pg_basebackup", "-D", folder / "data", "-R", "-X", "stream", "-c", "fast"]
-        subprocess.run([*command, "-d", primary.dsn()], check=True, env={**os.environ, "LC_ALL": "C"})
-        self.server = Server.start(folder, options={"max_standby_streaming_delay": "0"})
-        self.dsn = self.server.dsn()
-
-
-@pytest.fixture(scope="module")
-def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server.start(tmp_path_factory.mktemp("primary")) as server:
-        for part in ("cdr", "routing"):
-            schema.apply(server.dsn(), SQL / "schema" / part)
-        today = datetime.now(UTC).date()
-        schema.create_partitions(server.dsn(), today - timedelta(days=1), today + timedelta(days=1))
-        execute(server.dsn(), "INSERT INTO public.contractors VALUES (7, 'seven', true, true, true)")
-        execute(server.dsn(), "INSERT INTO sys.customer_portal_access_profiles VALUES (1, 'one', false)")
-        execute(
-            server.dsn(), "INSERT INTO sys.api_access (id, customer_id, login, password_digest) VALUES (7, 7, 'a', '')"
-        )
-        yield server
-
-
-@pytest.fixture
-def standby(primary: Server, tmp_path: Path) -> Iterator[Standby]:
-    made = Standby(primary, tmp_path)
-    yield made
-    made.server.stop()
 
 
 @pytest.fixture
@@ -113,7 +70,7 @@ async def test_a_statement_that_conflicts_with_replay_is_run_again(
 async def test_a_replica_too_far_behind_is_left_out_until_it_has_caught_up(
     both: ReplicaRouter, primary: Server, standby: Standby
 ) -> None:
-    both._most_lag = 0.001
+    both.max_lag = 0.001
     execute(standby.dsn, "SELECT pg_wal_replay_pause()")
     execute(primary.dsn(), "CREATE TABLE IF NOT EXISTS written (n int)")
     execute(primary.dsn(), "INSERT INTO written VALUES (1)")
@@ -169,5 +126,5 @@ async def test_lists_go_on_when_the_primary_is_gone(serve: Serve, tmp_path: Path
 
 async def until_ready(api: Any) -> None:
     """Waits until the service reads from its replica."""
-    [replica] = api.client.app[STATE].services.databases["cdr"].replicas
+    [replica] = api.client.app[STATE].services.replicas
     await until(lambda: replica.healthy)

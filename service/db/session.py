@@ -1,0 +1,97 @@
+"""The settings of a session that the service relies on, and the ways in which a session gets them.
+
+Roles, databases, configuration files and libpq's environment variables (PGTZ, PGCLIENTENCODING, PGOPTIONS ...) may all
+set others. A session of its own gets these at its start, by the connection parameter `options`, and once more when it
+is open, because PGTZ and PGDATESTYLE outrank `options`. Behind a pooler in transaction mode each statement sets them.
+"""
+
+import secrets
+from collections.abc import Mapping
+
+from psycopg2.extensions import make_dsn, parse_dsn
+
+APPLICATION = "cdr-api"
+ENCODING = "UTF8"  # A connection parameter, because the driver has to know it as well.
+MARKER = "cdr_api.session"  # A setting of no meaning to PostgreSQL; its value proves that `options` were taken.
+
+# What values are written and read as.
+FORMATS = {
+    "timezone": "UTC",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
+    "transform_null_equals": "off",
+    "search_path": "pg_catalog, public",
+}
+# How statements run. Milliseconds, where it is a time.
+EXECUTION = {
+    "row_security": "on",
+    "enable_partition_pruning": "on",
+    "constraint_exclusion": "partition",
+    "jit": "off",  # Compiling a plan costs more than these short statements take.
+    "plan_cache_mode": "force_generic_plan",  # What is prepared asks one partition, where all plans are alike.
+    "client_connection_check_interval": "1000",  # After which a statement ends whose client has left.
+    "lock_timeout": "0",  # statement_timeout includes the wait for a lock.
+    "idle_session_timeout": "0",  # A pool keeps its connections.
+    "idle_in_transaction_session_timeout": "10000",  # A process that is stopped must not keep its locks.
+}
+ISOLATION = {"default_transaction_isolation": "read committed"}
+READ_ONLY = {"default_transaction_read_only": "on"}
+# The last two for a transaction that has already begun.
+TRANSACTION = {"transaction_read_only": "on", "transaction_isolation": "read committed"}
+
+CHECK = """
+SELECT pg_catalog.pg_is_in_recovery(),
+       pg_catalog.current_setting('default_transaction_read_only')::boolean,
+       {settings}
+ WHERE {is_ours}
+"""
+
+
+class Session:
+    """The session of one connection. `pooled`: it is shared with others, by a pooler in transaction mode."""
+
+    def __init__(self, statement_timeout: float, *, pooled: bool) -> None:
+        timeout = {"statement_timeout": f"{statement_timeout * 1000:.0f}"}
+        self.settings: Mapping[str, str] = {**FORMATS, **EXECUTION, **timeout}
+        self._pooled = pooled
+        self._marker = secrets.token_hex(8)
+
+    def dsn(self, dsn: str) -> str:
+        """The DSN to connect with. Which host is taken is decided by `check`, not by libpq."""
+        ours = {"application_name": APPLICATION, "client_encoding": ENCODING, "target_session_attrs": "any"}
+        if self._pooled:
+            return str(make_dsn(dsn, **ours))
+        settings = {**self.settings, **ISOLATION, MARKER: self._marker}
+        options = [parse_dsn(dsn).get("options", ""), *(f"-c {name}={_escape(v)}" for name, v in settings.items())]
+        return str(make_dsn(dsn, **ours, options=" ".join(options).strip()))
+
+    @property
+    def check(self) -> str:
+        """Asks for a row (in recovery, read-only by default), and sets what is left; no row if `options` were ignored.
+
+        It changes nothing in a session that is not ours.
+        """
+        if self._pooled:
+            return CHECK.format(settings="''", is_ours="true")
+        settings = {**self.settings, **ISOLATION, **READ_ONLY}
+        calls = (f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in settings.items())
+        is_ours = f"pg_catalog.current_setting('{MARKER}', true) = '{self._marker}'"
+        return CHECK.format(settings=",\n       ".join(calls), is_ours=is_ours)
+
+    @property
+    def prefix(self) -> str:
+        """What is sent before each statement: nothing, or all settings for the statement's transaction."""
+        return set_local({**self.settings, **TRANSACTION}) if self._pooled else ""
+
+
+def set_local(settings: Mapping[str, str]) -> str:
+    """Statements that set these until the end of the transaction."""
+    return "".join(f"SET LOCAL {name} = '{value}'; " for name, value in settings.items())
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace(" ", r"\ ")

@@ -1,0 +1,5 @@
+-- What the service needs of a server, beside tables.
+SELECT current_setting('server_version_num')::int,
+       current_setting('server_version'),
+       current_setting('server_encoding'),
+       current_user::text
