@@ -1,4 +1,4 @@
-"""The `filter` parameter: names looked up whole, values read strictly, the default window of lists."""
+"""The `filter` parameter: names looked up whole, values read strictly, the default window of lists (contract 5)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def check_names(resource: Resource, parameters: Parameters, include: bool) -> No
 
 
 def _check_spelling(parameters: Parameters) -> None:
-    """Refuses `filters[x]`, `Filter[x]` and `filter%255Bx%255D`, which would otherwise be ignored and widen a list."""
+    """Refuses `filters[x]`, `Filter[x]` and `filter%255Bx%255D`, which would otherwise widen a list in silence (D19)."""
     for name in parameters:
         if name != "filter" and name.lower().startswith("filter"):
             raise errors.filter_not_allowed(name)
@@ -85,7 +85,7 @@ def read(resource: Resource, parsed: ParsedFilters, now: datetime) -> tuple[Filt
 
 
 def _bounded(window: str, parsed: ParsedFilters, conditions: Mapping[str, Filter | None]) -> bool:
-    """Whether there is a lower bound: `gteq` in any spelling, `gt` and `eq` only in the underscored one."""
+    """Whether there is a lower bound: `gteq` in any spelling, `gt` and `eq` only underscored (contract 5.6)."""
     if conditions.get(f"{window}_gteq"):
         return True
     names = (f"{window}_gt", f"{window}_eq")

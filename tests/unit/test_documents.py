@@ -94,6 +94,7 @@ def test_whatever_a_document_links_to_exists(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_whatever_setting_a_document_names_there_is(document: Path) -> None:
     known = {f"CDR_API_{'__'.join(setting).upper()}" for setting in SETTINGS} | {"CDR_API_CONFIG", "CDR_API_"}
+    known |= {"CDR_API_SERVICE_HOST", "CDR_API_PORT"}  # What Kubernetes sets, which are not settings.
     named = set(re.findall(r"CDR_API_[A-Z0-9_]*(?!\*)(?=[^A-Z0-9_*])", text(document)))
     assert named - known == set()
     paths = {".".join(setting[:length]) for setting in SETTINGS for length in range(1, len(setting) + 1)}
