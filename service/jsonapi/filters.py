@@ -68,7 +68,7 @@ def check_names(resource: Resource, parameters: Parameters, include: bool) -> No
 
 
 def _check_spelling(parameters: Parameters) -> None:
-    """Refuses `filters[x]`, `Filter[x]` and `filter%255Bx%255D`, which would otherwise widen a list in silence (D19)."""
+    """Refuses `filters[x]`, `Filter[x]` and `filter%255Bx%255D`, which would otherwise widen a list (D19)."""
     for name in parameters:
         if name != "filter" and name.lower().startswith("filter"):
             raise errors.filter_not_allowed(name)
