@@ -283,6 +283,12 @@ def busy(detail: str) -> OverloadedError:
     return OverloadedError(ErrorObject("Service unavailable", detail, "503"), retry_after=1)
 
 
+def statistics_timed_out() -> QueryTimeoutError:
+    """The statement of a statistic ran past its time limit."""
+    detail = "The query took too long. Choose a shorter range by from-time and to-time."
+    return QueryTimeoutError(ErrorObject("Query timed out", detail, "504"))
+
+
 def timed_out() -> QueryTimeoutError:
     """A statement ran past its time limit."""
     detail = "The query took too long. Narrow it, for instance by filter[time_start_gteq] and filter[time_start_lt]."

@@ -12,6 +12,7 @@ __all__ = [
     "Everything",
     "Filter",
     "KeysetPosition",
+    "LoginRow",
     "Page",
     "Query",
     "Sort",
@@ -31,6 +32,15 @@ class Caller:
     account_ids: tuple[int, ...] | None
     may_listen: bool
     api_access_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRow:
+    """What the access row of a login says. `permitted`: its networks contain the client's address."""
+
+    api_access_id: int
+    password_digest: str
+    permitted: bool
 
 
 @dataclass(frozen=True, slots=True)

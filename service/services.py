@@ -8,11 +8,14 @@ from datetime import UTC
 from zoneinfo import ZoneInfo
 
 from service.auth.access import Access
+from service.auth.login import LoginService
+from service.auth.passwords import PasswordChecker
 from service.auth.tokens import TokenService
 from service.concurrency.tasks import BackgroundTasks, Work
 from service.db.access import AccessRepository
 from service.db.export import ExportReader
 from service.db.health import DatabaseHealth
+from service.db.logins import LoginRepository
 from service.db.lookup import RecordLookup
 from service.db.partitions import PartitionDirectory
 from service.db.pool import Limits, Pool
@@ -20,6 +23,7 @@ from service.db.records import RecordReader
 from service.db.replicas import Replica, ReplicaRouter
 from service.db.schema_check import SchemaCheck
 from service.db.search import PartitionSearch
+from service.db.statistics import StatisticsRepository
 from service.jsonapi import cursors
 from service.observability.problem_log import ProblemLog
 from service.observability.readiness import Part
@@ -28,6 +32,7 @@ from service.recordings.delivery import Store
 from service.schemas import resource
 from service.schemas.resource import Resource
 from service.settings import CallDatabase, Database, Settings
+from service.statistics.service import CallStatistics
 
 SEARCH_TIMEOUT = 60.0  # Seconds that a search of all partitions waits for a connection.
 
@@ -40,10 +45,12 @@ class Services:
     resources: Mapping[str, Resource]  # By type.
     tokens: TokenService
     access: Access
+    logins: LoginService
     cursor_keys: tuple[bytes, ...]  # The first signs, all verify.
     records: RecordReader
     lookup: RecordLookup
     exports: ExportReader
+    statistics: CallStatistics
     recordings: Store
     directory: PartitionDirectory
     replicas: Sequence[Replica]
@@ -76,6 +83,8 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             name: pools.open(name, database, f"{name} exports", size=settings.export.pool_size)
             for name, database in (("cdr", settings.databases.cdr), ("routing", settings.databases.routing))
         }
+        passwords = PasswordChecker(settings.auth.login_threads)
+        stack.push_async_callback(passwords.close)
         health = (
             DatabaseHealth("cdr", calls.ping, SchemaCheck(calls.primary, "cdr"), pools.problems["cdr"]),
             DatabaseHealth("routing", routing.ping, SchemaCheck(routing, "routing"), pools.problems["routing"]),
@@ -90,10 +99,14 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             resources=_resources(settings),
             tokens=TokenService(settings.auth.secrets, settings.auth.token_lifetime),
             access=Access(AccessRepository(routing), settings.auth.cache_seconds),
+            logins=LoginService(LoginRepository(routing), passwords),
             cursor_keys=cursors.keys(settings.auth.secrets),
             records=records,
             lookup=RecordLookup(calls, routing, directory),
             exports=ExportReader(exporting, records, settings.export.transaction_timeout),
+            statistics=CallStatistics(
+                StatisticsRepository(calls), settings.statistics.cache_seconds, _lag(settings.databases.cdr)
+            ),
             recordings=await stack.enter_async_context(stores.opened(settings.recordings)),
             directory=directory,
             replicas=calls.replicas,
@@ -104,6 +117,11 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             },
             tasks=tasks,
         )
+
+
+def _lag(database: CallDatabase) -> float:
+    """How many seconds what is read may be behind the primary."""
+    return database.replica_max_lag if database.replicas else 0.0
 
 
 def _resources(settings: Settings) -> dict[str, Resource]:

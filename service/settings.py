@@ -198,6 +198,11 @@ class Auth:
         OptionalInteger(strict=True, allow_none=True, validate=lambda value: value is None or validate.Range(1)(value))
     )
     cache_seconds: float = _seconds(least=0)
+    login: bool = _switch()
+    login_threads: int = _integer(1, 64)
+    failed_logins: int = _integer(1, 1000000)
+    failed_logins_by_address: int = _integer(1, 1000000)
+    failed_logins_period: float = _seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +217,13 @@ class Resources:
     def hidden(self) -> dict[str, list[str]]:
         """The names that are never shown, by setting."""
         return {name: getattr(self, name) for name in ("incoming_cdr_hide_fields", "outgoing_cdr_hide_fields")}
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    cache_seconds: float = _seconds(least=0)
+    customer_duration: bool = _switch()
+    vendor_duration: bool = _switch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +294,7 @@ class Settings:
     databases: Databases = _setting(types.Nested(lambda: _schema(Databases)))
     auth: Auth = _setting(types.Nested(lambda: _schema(Auth)))
     resources: Resources = _setting(types.Nested(lambda: _schema(Resources)))
+    statistics: Statistics = _setting(types.Nested(lambda: _schema(Statistics)))
     export: Export = _setting(types.Nested(lambda: _schema(Export)))
     streams: Streams = _setting(types.Nested(lambda: _schema(Streams)))
     recordings: Recordings = _setting(types.Nested(lambda: _schema(Recordings)))

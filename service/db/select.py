@@ -10,6 +10,7 @@ from typing import Any
 from service.db import keyset
 from service.db.statement import Statement, read_sql
 from service.query import Caller, CursorPage, Everything, Filter, KeysetPosition, Page, Query, Sort, TimeRange, Window
+from service.statistics.buckets import moment
 
 Parameters = dict[str, Any]
 
@@ -31,9 +32,18 @@ CONDITIONS = {
     "cont": "{column} ILIKE {value}",
     "start": "{column} ILIKE {value}",
     "end": "{column} ILIKE {value}",
+    "starts_with": "{column} LIKE {value}",
+    "ends_with": "{column} LIKE {value}",
     "cont_any": "{column} ILIKE ANY ({value})",
 }
-PATTERNS = {"cont": "%{}%", "start": "{}%", "end": "%{}", "cont_any": "%{}%"}
+PATTERNS = {
+    "cont": "%{}%",
+    "cont_any": "%{}%",
+    "start": "{}%",
+    "starts_with": "{}%",
+    "end": "%{}",
+    "ends_with": "%{}",
+}
 # The condition when no value is left to compare with.
 EMPTY = {
     "eq": "FALSE",
@@ -96,6 +106,18 @@ def count(query: Query, timeout: float | None = None) -> Statement:
     conditions = " AND ".join(_conditions(query, parameters)) or "TRUE"
     text = read_sql("shapes/count").format(resource=_all(query.resource.sql), conditions=conditions)
     return Statement(text, parameters, "count", timeout=timeout)
+
+
+def sums(query: Query, duration: str, price: str, starts: Sequence[int]) -> Statement:
+    """Numbers of calls, `duration` and `price` between each start and the next, which are seconds since 1970."""
+    parameters = _scope(query.caller)
+    conditions = " AND ".join(_conditions(query, parameters)) or "TRUE"
+    resource = _all(query.resource.sql)
+    text = read_sql("shapes/statistics").format(
+        resource=resource, conditions=conditions, duration=duration, price=price
+    )
+    parameters["starts"] = f"{{{','.join(moment(start).isoformat() for start in starts)}}}"
+    return Statement(text, parameters, "statistics")
 
 
 def by_id_in_partition(query: Query, identifier: int, partition: str, oid: int) -> Statement:

@@ -1,9 +1,11 @@
 """A trial without preparations: an embedded PostgreSQL with made-up calls, served, and curl lines that work at once."""
 
+import json
 import os
 import secrets
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from service.auth.tokens import TokenService
@@ -19,6 +21,8 @@ __all__ = ["Unavailable", "run"]
 
 LISTENER = 21  # The demo's access row that may hear recordings,
 RECORDED = 97  # and a call that it may hear.
+LOGIN, PASSWORD = "acme", "demo acme"  # Of the same access row, as sql/demo has them.
+ACCOUNT = "00000000-0000-4000-8000-000000001011"  # One of its accounts.
 
 
 def run(settings: Settings, folder: str) -> None:
@@ -58,7 +62,12 @@ def _with(settings: Settings, dsn: str, served: Recordings) -> Settings:
 
 
 def _introduce(url: str, dsn: str, token: str) -> None:
-    api = f"{url}/api/rest/customer/v1"
+    api, yesterday = f"{url}/api/rest/customer/v1", datetime.now(UTC) - timedelta(days=1)
+    hours, quarters = (
+        f"account-id={ACCOUNT}&from-time={yesterday:%Y-%m-%dT%H:%M}Z&sampling={sampling}"
+        for sampling in ("hour", "15minutes")
+    )
+    login = json.dumps({"auth": {"login": LOGIN, "password": PASSWORD, "cookie_auth": True}})
     _say(
         f"""
 The demo serves on {url} (process {os.getpid()}); Ctrl-C ends it.
@@ -75,7 +84,16 @@ In another terminal:
   curl -i -H "Authorization: $TOKEN" '{api}/incoming-cdrs?page[size]=2' -g
   curl -i -H "Authorization: $TOKEN" '{api}/cdrs?include=account&filter[duration_gt]=60&page[size]=2' -g
   curl -i -H "Authorization: $TOKEN" '{api}/accounts'
+  curl -i -H "Authorization: $TOKEN" '{api}/origination-statistics?{hours}'
   curl -o call.wav -H "Authorization: $TOKEN" '{api}/incoming-cdrs/{RECORDED}/rec'
+
+The same by a session in a cookie. The login is {LOGIN}, its password is {PASSWORD}:
+
+  curl -i -c cookies -H 'Content-Type: application/json' -d '{login}' '{api}/auth'
+  curl -i -b cookies -c cookies '{api}/origination-statistics-quality?{quarters}'
+  curl -i -b cookies -c cookies -X DELETE '{api}/auth'
+
+And a list as a file:
 
   export CDR_API_DATABASES__CDR__DSN={dsn} CDR_API_DATABASES__ROUTING__DSN={dsn}
   {_program()} export incoming-cdrs --api-access {LISTENER} --output calls.csv

@@ -82,8 +82,10 @@ REPLICA_UP = _gauge_min("replica_up", "Whether a replica is read from.", "replic
 REPLICA_LAG_SECONDS = _gauge_max("replica_lag_seconds", "How far a replica is behind.", "replica")
 DIRECTORY_AGE_SECONDS = _gauge_max("directory_age_seconds", "Age of what is known of the partitions.")
 DIRECTORY_LOOKUPS = _counter("directory_lookups", "Searches for the partition of a call.", "outcome")
+LOGINS = _counter("logins", "Logins that were tried.", "outcome")
 CACHE_REQUESTS = _counter("cache_requests", "Questions to a cache.", "cache", "outcome")
 
+CACHES = ("token", "caller", "total", "password_cost", "partition_changes", "day_sums")
 CLOSING = ("evicted", "head_timeout", "head_too_large", "not_http", "too_many", "write_timeout")
 
 # What is known beforehand appears from the start, so that a rate has something to begin with.
@@ -95,7 +97,8 @@ KNOWN: dict[Counter | Gauge | Histogram, tuple[tuple[str, ...], ...]] = {
     POOL_WAIT_SECONDS: (("cdr",), ("routing",)),
     DATABASE_UP: (("cdr",), ("routing",)),
     DIRECTORY_LOOKUPS: tuple((outcome,) for outcome in ("typical_range", "id_range", "search", "not_found")),
-    CACHE_REQUESTS: tuple((cache, outcome) for cache in ("token", "caller", "total") for outcome in ("hit", "miss")),
+    LOGINS: (("succeeded",), ("failed",), ("throttled",)),
+    CACHE_REQUESTS: tuple((cache, outcome) for cache in CACHES for outcome in ("hit", "miss")),
 }
 PLAIN = (
     CONNECTIONS,

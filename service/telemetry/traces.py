@@ -14,7 +14,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.observability import timings
-from service.web.keys import CALLER, REQUEST_ID, ROUTE
+from service.web.keys import CALLER, ENDPOINT, REQUEST_ID
 
 PATIENCE = 3.0  # Seconds in which spans have to be taken; the last ones hold up the end of the process.
 CLIENTS = TraceContextTextMapPropagator()  # Continues the trace that a client names in `traceparent`.
@@ -59,7 +59,7 @@ def _traced(tracer: Tracer) -> Middleware:
 
 def _describe(span: Span, request: web.Request, response: web.StreamResponse) -> None:
     """Nothing of what was asked but the route: paths and queries hold phone numbers."""
-    route, caller = request.get(ROUTE), request.get(CALLER)
+    route, caller = request.get(ENDPOINT), request.get(CALLER)
     method = request.method if request.method in hdrs.METH_ALL else "_OTHER"
     span.update_name(f"{method} {route.template}" if route else method)
     span.set_attribute("http.request.method", method)

@@ -13,10 +13,14 @@ from service.concurrency.tasks import cancel_all
 from service.db.search import SearchLimits
 from service.services import Services
 from service.settings import Settings
-from service.web import admin, disconnects, docs, handlers, responses
+from service.web import admin, disconnects, docs, handlers, responses, routes
 from service.web.keys import STATE, State
+from service.web.login_throttle import LoginThrottle
 from service.web.middlewares import MIDDLEWARES
 from service.web.token_bucket import TokenBucketLimiter
+
+LOGIN_QUEUE = 200  # Logins that wait for a thread, at most half of them from one address,
+LOGIN_WAIT = 20.0  # and for how many seconds.
 
 
 async def open_application(settings: Settings, admin_socket: socket.socket | None = None) -> web.Application:
@@ -44,17 +48,24 @@ def create(opened: Services, admin_socket: socket.socket | None = None) -> web.A
 
 
 def _state(opened: Services) -> State:
-    settings = opened.settings
+    settings, auth = opened.settings, opened.settings.auth
     limit, searches = settings.rate_limit, SearchLimits().waiting
     return State(
         services=opened,
+        endpoints=routes.endpoints(auth=auth.login),
         static_files=docs.static_files(opened.resources, settings),
         limiter=FairLimiter(_limits(settings)),
+        login_limiter=FairLimiter(_logins(auth.login_threads)),
+        login_throttle=LoginThrottle(auth.failed_logins, auth.failed_logins_by_address, auth.failed_logins_period),
         searches=FairLimiter(LimiterSettings(searches, searches // 2, wait=settings.overload.wait)),
         exports=FairLimiter(_streams(settings.streams.concurrency)),
         recordings=FairLimiter(_streams(_recordings(settings))),
         rate_limiter=TokenBucketLimiter(limit.requests, limit.period) if limit.requests else None,
     )
+
+
+def _logins(threads: int) -> LimiterSettings:
+    return LimiterSettings(threads, threads, LOGIN_QUEUE, LOGIN_QUEUE // 2, LOGIN_WAIT)
 
 
 def _limits(settings: Settings) -> LimiterSettings:

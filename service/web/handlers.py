@@ -16,8 +16,8 @@ from service.jsonapi.view import View
 from service.observability import metrics
 from service.query import CursorPage, Page, Query
 from service.schemas.base import PREFIX
-from service.web import exports, origin, parameters, recording_delivery, responses, routes
-from service.web.keys import ACCEPT, CALLER, FORMAT, ROUTE, SLOT, STATE
+from service.web import auth, exports, origin, parameters, recording_delivery, responses, routes, statistics
+from service.web.keys import ACCEPT, CALLER, ENDPOINT, FORMAT, ROUTE, SLOT, STATE
 
 
 async def list_records(request: web.Request) -> web.StreamResponse:
@@ -89,12 +89,16 @@ HANDLERS = {
     routes.RELATED: related,
     routes.LINKAGE: linkage,
     routes.RECORDING: recording,
+    routes.LOGIN: auth.log_in,
+    routes.SESSION: auth.show_session,
+    routes.LOGOUT: auth.log_out,
+    routes.STATISTICS: statistics.show,
 }
 
 
 async def dispatch(request: web.Request) -> web.StreamResponse:
     """Calls the handler of the route that the route middleware has found."""
-    return await HANDLERS[request[ROUTE].action](request)
+    return await HANDLERS[request[ENDPOINT].action](request)
 
 
 async def expect(request: web.Request) -> None:

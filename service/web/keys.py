@@ -13,7 +13,8 @@ from service.query import Caller
 from service.services import Services
 from service.settings import Settings
 from service.tables.formats import Format
-from service.web.routes import Route
+from service.web.login_throttle import LoginThrottle
+from service.web.routes import Endpoint, Endpoints, Route
 from service.web.static import StaticFiles
 from service.web.token_bucket import RateLimit, TokenBucketLimiter
 
@@ -25,8 +26,11 @@ class State:
     """What one web application works with. `stopping` is set from a signal to stop on."""
 
     services: Services
+    endpoints: Endpoints
     static_files: StaticFiles
     limiter: FairLimiter  # Of work.
+    login_limiter: FairLimiter  # Of the threads that check passwords, by client address.
+    login_throttle: LoginThrottle
     searches: FairLimiter  # Of waiting for a search of all partitions.
     exports: FairLimiter  # Of exports while they are sent.
     recordings: FairLimiter  # Of recordings while they are sent.
@@ -47,7 +51,8 @@ STARTED = web.RequestKey("started", float)  # Seconds of the monotonic clock.
 RESPONSE_STARTED = web.RequestKey("response_started", float)  # The same, when the head of the response was sent.
 BYTES_SENT = web.RequestKey("bytes_sent", int)  # Of the body of a response that is sent piece by piece.
 BROKEN_OFF = web.RequestKey("broken_off", bool)  # Set where a response was not sent whole: whether due to the client.
-ROUTE = web.RequestKey("route", Route)
+ENDPOINT = web.RequestKey("endpoint", Endpoint)  # What is asked for.
+ROUTE = web.RequestKey("route", Route)  # The same, if it is asked of a resource.
 ACCEPT = web.RequestKey("accept", Accept)
 PARAMETERS: web.RequestKey[Parameters] = web.RequestKey("parameters")
 FORMAT = web.RequestKey("format", Format)  # Of a list that is asked for as a table.

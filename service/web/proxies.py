@@ -28,10 +28,15 @@ def http_1_0_client(request: web.Request) -> bool:
 
 
 def client(request: web.Request) -> str | None:
-    """The client's address, for logs only; nothing is ever permitted because of it."""
-    given = request.headers.get("X-Real-IP")
-    said = _address(given) if given and trusted(request) else None
-    return str(said) if said else request.remote
+    """The client's address for logs, which show the peer's where a proxy names none that can be read."""
+    return client_address(request) or request.remote
+
+
+def client_address(request: web.Request) -> str | None:
+    """The client's address as networks are compared with it; None where it is unknown, so that none holds it."""
+    given = request.headers.get("X-Real-IP") if trusted(request) else None
+    address = _address(request.remote or "" if given is None else given)
+    return None if address is None else str(address)
 
 
 @lru_cache(1024)
@@ -41,9 +46,11 @@ def _among(proxies: tuple[str, ...], peer: str) -> bool:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address; one of IPv4 that a socket of IPv6 has wrapped is unwrapped."""
+    """An address without its zone; one of IPv4 that a socket of IPv6 has wrapped is unwrapped."""
     try:
         address = ip_address(text.strip())
     except ValueError:
         return None
-    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+    if isinstance(address, IPv4Address):
+        return address
+    return address.ipv4_mapped or IPv6Address(int(address))

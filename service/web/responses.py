@@ -36,6 +36,8 @@ SECURITY = {
     "referrer-policy": "strict-origin-when-cross-origin",
 }
 NO_CACHE = {"cache-control": "no-cache"}
+NO_STORE = "no-store"  # In cache-control.
+PLAIN_JSON = "application/json; charset=utf-8"
 JSON_API = {"content-type": MEDIA_TYPE, "vary": "Accept"}
 
 
@@ -76,6 +78,17 @@ def raw_refusal(refused: ApiError) -> bytes:
     ending = {"content-length": str(len(body)), "date": format_date_time(time.time())}
     lines = [f"{name}: {value}" for name, value in {**response.headers, **ending}.items()]
     return "\r\n".join([f"HTTP/1.1 {response.status} {response.reason}", *lines, "", ""]).encode() + body
+
+
+def plain_json(body: bytes, status: int = 200, cache_control: str | None = None) -> web.Response:
+    """JSON that is not a JSON:API document. What must not be stored is not tagged either."""
+    headers = {"content-type": PLAIN_JSON, **({"cache-control": cache_control} if cache_control else {})}
+    return web.Response(status=status, body=body, headers=headers)
+
+
+def empty(status: int, set_cookie: str) -> web.Response:
+    """No body, only a cookie."""
+    return web.Response(status=status, headers={"cache-control": NO_STORE, "set-cookie": set_cookie})
 
 
 def empty_404(content_type: str) -> web.Response:

@@ -7,10 +7,15 @@ from urllib.parse import unquote
 from service.schemas.base import PREFIX
 from service.schemas.fields import UUID
 from service.schemas.resource import Resource
+from service.statistics import question
 
 BASE = tuple(PREFIX.strip("/").split("/"))
 METHODS = ("GET", "HEAD")
 LIST, ONE, RELATED, LINKAGE, RECORDING = "list", "one", "related", "linkage", "recording"
+LOGIN, SESSION, LOGOUT, STATISTICS = "login", "session", "logout", "statistics"
+PUBLIC = (LOGIN, LOGOUT)  # Ask for no token.
+ANY_ACCEPT = (RECORDING, STATISTICS, LOGIN, SESSION, LOGOUT)  # Answer the same whatever Accept says.
+AUTH = {"POST": LOGIN, "GET": SESSION, "HEAD": SESSION, "DELETE": LOGOUT}
 ACTIONS = {
     (): LIST,
     (":id",): ONE,
@@ -21,18 +26,45 @@ ACTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """What a path asks of which resource; `template` is the path with the id left out, for logs and metrics."""
+class Endpoint:
+    """What a path and a verb ask for; `template` is the path with the id left out, for logs and metrics."""
+
+    action: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Endpoint):
+    """What is asked of a resource."""
 
     resource: Resource
-    action: str
     identifier: str
-    template: str
+
+
+Endpoints = Mapping[tuple[str, str], Endpoint]  # Those without a resource, by verb and path segment.
+
+
+def endpoints(*, auth: bool) -> Endpoints:
+    """The statistics, and `/auth` unless another service has it."""
+    verbs = dict.fromkeys(question.STATISTICS, dict.fromkeys(METHODS, STATISTICS)) | ({"auth": AUTH} if auth else {})
+    return {
+        (verb, name): Endpoint(action, f"{PREFIX}/{name}")
+        for name, actions in verbs.items()
+        for verb, action in actions.items()
+    }
+
+
+def find_endpoint(found: Endpoints, method: str, path: str) -> Endpoint | None:
+    """The endpoint without a resource that a raw path names, or None."""
+    segments = _segments(path)
+    if tuple(segments[: len(BASE)]) != BASE or len(segments) != len(BASE) + 1:
+        return None
+    return found.get((method, segments[-1]))
 
 
 def find(resources: Mapping[str, Resource], method: str, path: str) -> Route | None:
     """The route of a raw path, or None. An id is one percent-decoded segment, whatever it holds."""
-    segments = [segment for segment in path.split("/") if segment]
+    segments = _segments(path)
     base, rest = tuple(segments[: len(BASE)]), segments[len(BASE) :]
     if method not in METHODS or base != BASE or not rest or rest[0] not in resources:
         return None
@@ -41,7 +73,11 @@ def find(resources: Mapping[str, Resource], method: str, path: str) -> Route | N
     action, identifier = ACTIONS.get(pattern), unquote(tail[0], errors="surrogateescape") if tail else ""
     if action is None or not _has(resource, action, identifier):
         return None
-    return Route(resource, action, identifier, "/".join((PREFIX, resource.type, *pattern)))
+    return Route(action, "/".join((PREFIX, resource.type, *pattern)), resource, identifier)
+
+
+def _segments(path: str) -> list[str]:
+    return [segment for segment in path.split("/") if segment]
 
 
 def _has(resource: Resource, action: str, identifier: str) -> bool:

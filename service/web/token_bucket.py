@@ -42,3 +42,9 @@ class TokenBucketLimiter:
             self._tokens.popitem(last=False)
         reset = ceil((self._limit - tokens) / self._rate)
         return RateLimit(self._limit, int(tokens), reset, 0 if taken else ceil((1 - tokens) / self._rate))
+
+    def give_back(self, caller: Hashable) -> None:
+        """Returns a token that was taken for something that does not count; the bucket never holds more than all."""
+        if caller in self._tokens:
+            tokens, since = self._tokens[caller]
+            self._tokens[caller] = min(float(self._limit), tokens + 1), since

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import psycopg2
 import pytest
 from openapi_schema_validator import OAS31Validator
@@ -39,7 +40,7 @@ def operations(specification: Any) -> dict[str, tuple[str, str, Any]]:
         operation["operationId"]: (path, verb, operation)
         for path, item in specification["paths"].items()
         for verb, operation in item.items()
-        if verb in ("get", "head")
+        if verb in ("get", "head", "post", "delete")
     }
 
 
@@ -86,7 +87,7 @@ def described(name: str, answer: Answer, specification: Any = SPECIFICATION) -> 
         if name in answer.headers:
             valid(answer.headers[name], header["schema"])
     assert {name.lower() for name in answer.headers} <= {*known, *OF_HTTP}
-    if "content" in response and verb == "get":
+    if "content" in response and verb != "head":
         content = content_of(response, answer)
         if "schema" in content:
             valid(body_of(answer), content["schema"], specification)
@@ -110,8 +111,9 @@ def bad_requests() -> Iterator[Any]:
     for name, (path, verb, operation) in OPERATIONS.items():
         for status, response in operation["responses"].items():
             if verb == "get" and status in ("400", "404") and "$ref" not in response:
-                for label, example in response["content"][MEDIA_TYPE]["examples"].items():
-                    yield pytest.param(name, path, status, example, id=f"{name}-{label}")
+                for content in response["content"].values():
+                    for label, example in content.get("examples", {}).items():
+                        yield pytest.param(name, path, status, example, id=f"{name}-{label}")
 
 
 def test_it_is_openapi_3_1() -> None:
@@ -181,7 +183,7 @@ def test_every_way_to_read_a_list_has_a_recorded_example(name: str) -> None:
 async def test_a_refusal_is_what_is_answered(shown: Api, name: str, path: str, status: str, example: Any) -> None:
     summary = example["summary"]
     identifier = ACCOUNTS[101] if path.startswith("/accounts") else "902"
-    target = f"{path.format(id=identifier)}{summary}"
+    target = f"{path.format(id=identifier)}{summary}".replace("ACCOUNT", ACCOUNTS[101])
     if summary.startswith("/"):
         target = path.replace(path[: path.find("}") + 1], summary)
     answer = await shown.get(target.removeprefix("/"), CUSTOMER)
@@ -214,14 +216,18 @@ def validator(operation: str, status: str) -> OAS31Validator:
     return OAS31Validator(rooted, format_checker=OAS31Validator.FORMAT_CHECKER)
 
 
+STATISTIC = f"?account-id={ACCOUNTS[101]}&from-time=2026-03-02&to-time=2026-03-02T12:00&sampling=5minutes"
+FUTURE = STATISTIC.replace("2026-03-02&", "2999-01-01&")  # Every minute, there is more quality to tell of the past.
+READS = {name: found for name, found in OPERATIONS.items() if found[1] in ("get", "head")}
 PATHS = {
     name: path.format(id=ACCOUNTS[101] if path.startswith("/accounts") else "902").removeprefix("/")
-    for name, (path, _, _) in OPERATIONS.items()
+    + (FUTURE if "quality" in path else STATISTIC if "statistics" in path else "")
+    for name, (path, _, _) in READS.items()
 }
-METHODS = {name: verb.upper() for name, (_, verb, _) in OPERATIONS.items()}
+METHODS = {name: verb.upper() for name, (_, verb, _) in READS.items()}
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", READS)
 async def test_every_operation_answers_as_described(shown: Api, name: str) -> None:
     answer = await shown.get(PATHS[name], CUSTOMER, method=METHODS[name])
     assert answer.status == 200
@@ -233,11 +239,58 @@ async def test_every_operation_answers_as_described(shown: Api, name: str) -> No
         described(name, again)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", READS)
 async def test_only_what_describes_the_rest_is_open_to_everybody(shown: Api, name: str) -> None:
     answer = await shown.get(PATHS[name], method=METHODS[name], headers={"Authorization": "x"})
     assert answer.status == (200 if OPERATIONS[name][2].get("security") == [] else 401)
     described(name, answer)
+
+
+LOGIN = {"login": f"login {CUSTOMER}", "password": "x"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"auth": LOGIN}, 201),
+        ({"auth": {**LOGIN, "cookie_auth": True}}, 201),
+        ({"auth": {**LOGIN, "password": "y"}}, 401),
+        ({}, 400),
+    ],
+)
+async def test_a_login_is_as_described(serve: Serve, filled: Data, body: Any, status: int) -> None:
+    digest = bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()
+    filled.execute("UPDATE sys.api_access SET password_digest = %s", (digest,))
+    api = await serve(filled.dsn)
+    answer = await api.get("auth", method="POST", json=body)
+    assert answer.status == status
+    if "cookie_auth" in body.get("auth", {}):
+        assert (answer.body, "content-type" in answer.headers) == (b"", False)
+        return
+    described("logIn", answer)
+    (example,) = content_of(OPERATIONS["logIn"][2]["responses"][str(status)], answer)["examples"].values() or ({},)
+    assert status == 201 or answer.json == example["value"]
+
+
+async def test_too_many_failed_logins_are_as_described(serve: Serve, filled: Data) -> None:
+    api = await serve(filled.dsn, AUTH__FAILED_LOGINS="1")
+    for status in (401, 429):
+        answer = await api.get("auth", method="POST", json={"auth": {"login": "nobody", "password": "y"}})
+        assert answer.status == status
+        described("logIn", answer)
+
+
+async def test_a_logout_is_as_described(shown: Api) -> None:
+    answer = await shown.get("auth", method="DELETE")
+    assert answer.status == 204
+    described("logOut", answer)
+
+
+async def test_what_another_service_answers_is_not_described(serve: Serve, filled: Data) -> None:
+    api = await serve(filled.dsn, AUTH__LOGIN="false")
+    paths = (await api.get("openapi.json")).json["paths"]
+    assert "/auth" not in paths
+    assert "/origination-statistics" in paths
 
 
 async def test_a_renewed_cookie_is_described(shown: Api) -> None:

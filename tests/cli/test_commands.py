@@ -149,8 +149,15 @@ def test_the_demo_answers_its_own_examples_twice_in_a_row(tmp_path: Path) -> Non
             assert sample_of("make run") - {"Making a data folder of PostgreSQL 18 *"} <= shape(text)
             token = re.search(r"TOKEN=(\S+)", text)
             assert token is not None
-            answers = [get(url, token[1]) for url in re.findall(r"'(http://[^']+)'", text)]
-            assert [status for status, _ in answers] == [200] * 6
+            answers = [get(url, token[1]) for url in re.findall(r"TOKEN\".* '(http://[^']+)'", text)]
+            assert [status for status, _ in answers] == [200] * 7
+            browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            body, login = re.findall(r"-d '(.+)' '(http://[^']+)'", text)[0]
+            request = urllib.request.Request(login, body.encode(), {"Content-Type": "application/json"})
+            with browser.open(request) as answer:
+                assert answer.status == 201
+            with browser.open(re.findall(r"-b cookies .*'(http://[^']+quality[^']+)'", text)[0]) as answer:
+                assert json.load(answer)["totals"]["total_calls"] > 0
             with wave.open(io.BytesIO(answers[-1][1])) as tone:
                 assert (tone.getframerate(), tone.getnframes(), len(set(tone.readframes(8000)))) == (8000, 8000, 2)
             page = re.search(r"^  (http://\S+/docs)$", text, re.MULTILINE)

@@ -16,7 +16,7 @@ import pytest
 from service.db import schema, select
 from service.db.statement import Statement
 from service.jsonapi import params, query_string, render
-from service.query import Caller, CursorPage, Query, Sort
+from service.query import Caller, CursorPage, Filter, Query, Sort
 from service.schemas.resource import configured
 from tests.conftest import Data, Databases
 
@@ -124,6 +124,20 @@ def test_a_list_uses_the_index_of_its_owner_and_the_time(
         assert plan.indexes == {f"{owner}, time_start"}, plan.text
         assert "Seq Scan" not in plan.kinds, plan.text
         assert all(f"{owner} = 7" in bound for bound in plan.bounds), plan.text
+
+
+@LEGS
+@CALLERS
+def test_a_statistic_reads_each_day_of_its_range_once(
+    postgres: Databases, database: str, cdrs: str, owner: str, account_ids: Any
+) -> None:
+    days = tuple((f"2026-02-0{day}T00:00:00+00:00", f"2026-02-0{day + 1}T00:00:00+00:00") for day in (3, 5))
+    query = Query(RESOURCES[cdrs], (), Caller(7, account_ids, False), (Filter("account_id", "eq", (7,)),), ranges=days)
+    price = "customer_price" if cdrs == "cdrs" else "vendor_price"
+    plan = Plan(postgres.dsn(database), select.sums(query, "duration", price, range(1769904000, 1770681600, 3600)))
+    assert plan.days == ["2026_02_03", "2026_02_05"], plan.text
+    assert "Seq Scan" not in plan.kinds, plan.text
+    assert plan.indexes <= {f"{owner}, time_start", "customer_acc_id, time_start"}, plan.text
 
 
 @LEGS

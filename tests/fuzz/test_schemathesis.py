@@ -43,7 +43,7 @@ def known(postgres: Databases, golden_database: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def program(known: dict[str, str]) -> Iterator[Program]:
-    with serving(**known) as program:
+    with serving(**known, AUTH__FAILED_LOGINS="1000000", AUTH__FAILED_LOGINS_BY_ADDRESS="1000000") as program:
         yield program
 
 

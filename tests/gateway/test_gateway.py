@@ -214,7 +214,7 @@ async def test_pages_of_other_origins_are_told_what_they_may_do_without_a_token(
     answer = await gateway.get("cdrs?page[size]=1", method="OPTIONS", headers=asked)
     assert (answer.status, answer.body) == (204, b"")
     assert answer.headers["access-control-allow-origin"] == "*"
-    assert answer.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
+    assert answer.headers["access-control-allow-methods"] == "GET, HEAD, POST, DELETE, OPTIONS"
     assert answer.headers["access-control-allow-credentials"] == "true"
     allowed = answer.headers["access-control-allow-headers"]
     assert allowed.startswith("Origin, X-Requested-With, Content-Type, Accept, api_key, Authorization, ")

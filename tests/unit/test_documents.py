@@ -99,7 +99,9 @@ def test_whatever_setting_a_document_names_there_is(document: Path) -> None:
     assert named - known == set()
     paths = {".".join(setting[:length]) for setting in SETTINGS for length in range(1, len(setting) + 1)}
     dotted = re.findall(r"`((?:[a-z_0-9]+\.)+[a-z_0-9]+)`", text(document))
-    assert {path for path in dotted if path.split(".")[0] in paths and not path.endswith(".py")} - paths == set()
+    assert {
+        path for path in dotted if path.split(".")[0] in paths and not path.endswith((".py", ".conf"))
+    } - paths == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)

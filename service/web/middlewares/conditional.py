@@ -6,6 +6,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from service.web import entity_tags
+from service.web.responses import NO_STORE
 
 KEPT = ("vary", "content-security-policy")  # What a 304 says again.
 REVALIDATE = "max-age=0, private, must-revalidate"
@@ -16,6 +17,8 @@ ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
 async def conditional(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await handler(request)
     if response.status != 200 or not isinstance(response, web.Response) or not isinstance(response.body, bytes):
+        return response
+    if response.headers.get("cache-control") == NO_STORE:
         return response
     return tagged(request, response, entity_tags.of(response.body))
 

@@ -11,15 +11,15 @@ from service.jsonapi.accept import Accept
 from service.tables import export_request
 from service.tables.formats import Format
 from service.web import parameters
-from service.web.keys import ACCEPT, FORMAT, ROUTE
-from service.web.routes import LIST, RECORDING
+from service.web.keys import ACCEPT, ENDPOINT, FORMAT
+from service.web.routes import ANY_ACCEPT, LIST
 
 
 @web.middleware
 async def negotiate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    action = request[ROUTE].action
+    action = request[ENDPOINT].action
     request[ACCEPT] = accept = Accept(", ".join(request.headers.getall("Accept", ())))
-    acceptable = action == RECORDING or accept.json_api
+    acceptable = action in ANY_ACCEPT or accept.json_api
     table = _table(request, accept, acceptable) if action == LIST else None
     if table:
         request[FORMAT] = table

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from service.observability import metrics, timings
 from service.observability.timings import Timing
 from service.web import proxies
-from service.web.keys import BROKEN_OFF, BYTES_SENT, CALLER, RESPONSE_STARTED, ROUTE, STARTED, STATE
+from service.web.keys import BROKEN_OFF, BYTES_SENT, CALLER, ENDPOINT, RESPONSE_STARTED, STARTED, STATE
 
 GONE = 499  # As nginx calls a client that went away before its answer.
 
@@ -40,7 +40,7 @@ def _note(request: web.Request, status: int, size: int) -> None:
     seconds = (
         request.get(RESPONSE_STARTED, now) - request[STARTED]
     )  # What is streamed takes as long as its client likes.
-    route, caller = request.get(ROUTE), request.get(CALLER)
+    route, caller = request.get(ENDPOINT), request.get(CALLER)
     method = request.method if request.method in hdrs.METH_ALL else "other"
     _measure(method, route.template if route else "none", status, size, seconds)
     line = {

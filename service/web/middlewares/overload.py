@@ -16,6 +16,8 @@ from service.web.keys import CALLER, SLOT, STATE
 
 @web.middleware
 async def overload(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if CALLER not in request:  # Logins wait for a thread instead.
+        return await handler(request)
     try:
         request[SLOT] = slot = await request.app[STATE].limiter.acquire(request[CALLER].customer_id)
     except LimitExceededError as error:

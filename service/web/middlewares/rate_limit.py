@@ -13,7 +13,7 @@ from service.web.keys import CALLER, RATE_LIMIT, STATE
 @web.middleware
 async def rate_limit(request: web.Request, handler: Handler) -> web.StreamResponse:
     limiter = request.app[STATE].rate_limiter
-    if limiter is None:
+    if limiter is None or CALLER not in request:
         return await handler(request)
     request[RATE_LIMIT] = rate_limit = limiter.take(request[CALLER].customer_id, time.monotonic())
     if rate_limit.exceeded:

@@ -5,13 +5,16 @@ from aiohttp.typedefs import Handler
 
 from service.errors import not_found
 from service.web import routes
-from service.web.keys import ROUTE, STATE
+from service.web.keys import ENDPOINT, ROUTE, STATE
 
 
 @web.middleware
 async def route(request: web.Request, handler: Handler) -> web.StreamResponse:
-    found = routes.find(request.app[STATE].services.resources, request.method, request.rel_url.raw_path)
-    if found is None:
+    state, asked = request.app[STATE], (request.method, request.rel_url.raw_path)
+    if found := routes.find(state.services.resources, *asked):
+        request[ENDPOINT] = request[ROUTE] = found
+    elif endpoint := routes.find_endpoint(state.endpoints, *asked):
+        request[ENDPOINT] = endpoint
+    else:
         raise not_found()
-    request[ROUTE] = found
     return await handler(request)

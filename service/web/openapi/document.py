@@ -1,6 +1,6 @@
 """The whole document, as plain values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -8,9 +8,9 @@ from service.files import DOCS
 from service.schemas.base import PREFIX
 from service.schemas.resource import Resource
 from service.settings import Settings
-from service.web.middlewares.authenticate import COOKIE
-from service.web.openapi import operations, parameters, responses, schemas
+from service.web.openapi import operations, parameters, portal, responses, schemas
 from service.web.openapi.operations import Operation
+from service.web.session import COOKIE
 
 SECURITY_SCHEMES = {
     "token": {
@@ -28,11 +28,18 @@ SECURITY_SCHEMES = {
 }
 
 
+TAGS = [
+    {"name": "auth", "description": "Logins and sessions."},
+    {"name": "statistics", "description": "Numbers of calls, minutes and money over time."},
+]
+
+
 def document(resources: Mapping[str, Resource], settings: Settings) -> dict[str, Any]:
     """OpenAPI 3.1 for the service as it is configured."""
     described = [*operations.files()]
     for resource in resources.values():
         described += operations.of(resource, settings)
+    described += portal.operations(resources, settings)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -43,8 +50,8 @@ def document(resources: Mapping[str, Resource], settings: Settings) -> dict[str,
         },
         "servers": [{"url": PREFIX}],
         "security": [{name: []} for name in SECURITY_SCHEMES],
-        "tags": [{"name": r.type, "description": r.schema.__doc__} for r in resources.values()],
-        "paths": {operation.path: _path(operation) for operation in described},
+        "tags": [{"name": r.type, "description": r.schema.__doc__} for r in resources.values()] + TAGS,
+        "paths": _paths(described),
         "components": {
             "schemas": schemas.components(resources),
             "parameters": parameters.COMMON,
@@ -55,9 +62,19 @@ def document(resources: Mapping[str, Resource], settings: Settings) -> dict[str,
     }
 
 
+def _paths(described: Iterable[Operation]) -> dict[str, Any]:
+    paths: dict[str, Any] = {}
+    for operation in described:
+        paths.setdefault(operation.path, {}).update(_path(operation))
+    return paths
+
+
 def _path(operation: Operation) -> dict[str, Any]:
     """GET and HEAD take the same, and answer the same but for the body."""
     answers = dict(sorted(operation.answers.items()))
+    if operation.method != "get":
+        verb = _verb(operation, operation.id, operation.summary, answers)
+        return {operation.method: {**verb, **({"requestBody": operation.body} if operation.body else {})}}
     return {
         "parameters": operation.parameters,
         "get": _verb(operation, operation.id, operation.summary, answers),

@@ -1,8 +1,9 @@
 """What can be asked: each path with its parameters and its answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from service.jsonapi.accept import SIMPLE_TYPES
 from service.schemas.fields import ToAccount
@@ -15,7 +16,7 @@ from service.web.openapi.responses import Responses
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A path below the common prefix, read by GET and HEAD."""
+    """A verb on a path below the common prefix; what is read by GET is read by HEAD as well."""
 
     path: str
     id: str
@@ -24,6 +25,8 @@ class Operation:
     parameters: Sequence[Parameter]
     answers: Responses
     public: bool = False
+    method: str = "get"
+    body: Mapping[str, Any] | None = None
 
 
 def of(resource: Resource, settings: Settings) -> Iterator[Operation]:

@@ -23,6 +23,8 @@ MEANINGS = {
     "cont": "Contains the text, in any case of letters.",
     "start": "Begins with the text, in any case of letters.",
     "end": "Ends with the text, in any case of letters.",
+    "starts_with": "Begins with the text, in the same case of letters.",
+    "ends_with": "Ends with the text, in the same case of letters.",
     "cont_any": "Contains one of the texts, in any case of letters.",
 }
 

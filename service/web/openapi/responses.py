@@ -13,7 +13,7 @@ from service.web.exports import VARY
 from service.web.middlewares.conditional import REVALIDATE
 from service.web.openapi import examples
 from service.web.openapi.examples import Example
-from service.web.responses import NO_CACHE, SECURITY
+from service.web.responses import NO_CACHE, NO_STORE, SECURITY
 
 Response = dict[str, Any]
 Responses = dict[str, Response]
@@ -34,6 +34,7 @@ HEADERS: dict[str, Any] = {
     "etag": _header("Names what the body holds.", pattern=ETAG),
     "revalidate": _header("Only the client keeps it, and asks whether it still holds.", const=REVALIDATE),
     "no-cache": _header("Not kept without asking.", const=NO_CACHE["cache-control"]),
+    "no-store": _header("Not kept at all.", const=NO_STORE),
     "server-timing": _header(
         "Where the operator wants it: the statements of the request, and the milliseconds of each.",
         required=False,
@@ -69,6 +70,7 @@ HEADERS: dict[str, Any] = {
 SHARED_NAMES = {
     "revalidate": "cache-control",
     "no-cache": "cache-control",
+    "no-store": "cache-control",
     "file-etag": "etag",
     "list-vary": "vary",
     "list-etag": "etag",
@@ -88,7 +90,7 @@ OF_RECORDINGS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _named(*names: str) -> dict[str, Any]:
+def named(*names: str) -> dict[str, Any]:
     return {SHARED_NAMES.get(name, name): _reference("headers", name) for name in names}
 
 
@@ -100,7 +102,13 @@ def refusal(text: str, shown: Mapping[str, Example], *more: str, session: bool =
     """An error document."""
     names = [name for name in (*DOCUMENT, "no-cache", *more) if session or name not in OF_CALLER]
     content = {"schema": _reference("schemas", "errors"), "examples": dict(shown)}
-    return {"description": text, "headers": _named(*names), "content": {MEDIA_TYPE: content}}
+    return {"description": text, "headers": named(*names), "content": {MEDIA_TYPE: content}}
+
+
+def plain(text: str, media_type: str, schema: Mapping[str, Any], shown: Mapping[str, Example], *more: str) -> Response:
+    """An answer that is not JSON:API."""
+    content = {"schema": schema, "examples": dict(shown)}
+    return {"description": text, "headers": named(*ALWAYS, *OF_CALLER, *more), "content": {media_type: content}}
 
 
 def _same(text: str, reason: ApiError, *more: str, session: bool = True) -> Response:
@@ -108,7 +116,7 @@ def _same(text: str, reason: ApiError, *more: str, session: bool = True) -> Resp
 
 
 COMMON: Responses = {
-    "304": {"description": "The client has this already.", "headers": _named(*DOCUMENT, *TAGGED)},
+    "304": {"description": "The client has this already.", "headers": named(*DOCUMENT, *TAGGED)},
     "401": _same("There is no token, or none that is valid.", errors.unauthorized(), session=False),
     "404": _same("There is no such path.", errors.not_found(), session=False),
     "406": _same("`Accept` takes neither JSON:API nor, on a list, a table.", errors.not_acceptable("text/html")),
@@ -143,7 +151,7 @@ def document() -> Responses:
 def answer(text: str, schema: str, shown: Mapping[str, Example]) -> Response:
     """A document."""
     content = {"schema": _reference("schemas", schema), "examples": dict(shown)}
-    return {"description": text, "headers": _named(*DOCUMENT, *TAGGED), "content": {MEDIA_TYPE: content}}
+    return {"description": text, "headers": named(*DOCUMENT, *TAGGED), "content": {MEDIA_TYPE: content}}
 
 
 def listing(type_: str, shown: Callable[[str], Mapping[str, Example]]) -> Response:
@@ -157,16 +165,16 @@ def listing(type_: str, shown: Callable[[str], Mapping[str, Example]]) -> Respon
             for name, table in FORMATS.items()
         },
     }
-    return {"description": "A page, or a table.", "headers": _named(*ALWAYS, *OF_CALLER, *LISTED), "content": content}
+    return {"description": "A page, or a table.", "headers": named(*ALWAYS, *OF_CALLER, *LISTED), "content": content}
 
 
 def recording(settings: Recordings) -> Responses:
     """A sound file, which the service sends itself or lets nginx send in the place of an empty body."""
-    headers = _named(*ALWAYS, *OF_CALLER, "no-cache", *OF_RECORDINGS[settings.mode])
+    headers = named(*ALWAYS, *OF_CALLER, "no-cache", *OF_RECORDINGS[settings.mode])
     sound: dict[str, Any] = {"application/octet-stream" if settings.mode == "s3" else AUDIO[settings.format]: {}}
-    named = ("content-disposition",) if settings.mode == "s3" else ()
+    sent = ("content-disposition",) if settings.mode == "s3" else ()
     return {
-        "500": _same("Something unexpected went wrong.", errors.internal_error(), *named),
+        "500": _same("Something unexpected went wrong.", errors.internal_error(), *sent),
         "200": {"description": "The sound.", "headers": headers, "content": sound},
         "206": {"description": "The part that `Range` asks for.", "headers": headers, "content": sound},
         "304": {"description": "The client has this already.", "headers": headers},
@@ -176,7 +184,7 @@ def recording(settings: Recordings) -> Responses:
 
 def file(text: str, media_type: str) -> Responses:
     """A public file, which may be missing."""
-    headers = _named(*ALWAYS, *TAGGED, "content-security-policy")
+    headers = named(*ALWAYS, *TAGGED, "content-security-policy")
     return {
         "200": {"description": text, "headers": headers, "content": {media_type: {}}},
         "304": {"description": "The client has this already.", "headers": headers},

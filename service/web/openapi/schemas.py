@@ -102,17 +102,17 @@ def _resource(resource: Resource) -> dict[str, Schema]:
         members["included"] = page["included"] = accounts
     by_cursor = {**page, "data": {"type": "array", "items": {"$ref": f"#/components/schemas/{resource.type}-placed"}}}
     page["meta"] = PAGE_META
-    page["links"] = _closed(dict.fromkeys(("first", "prev", "next", "last"), URL), "first")
-    cursor_meta = {**_closed({"page": CURSOR_PAGE, "total-count-omitted": OMITTED}), "required": [], "minProperties": 1}
+    page["links"] = closed(dict.fromkeys(("first", "prev", "next", "last"), URL), "first")
+    cursor_meta = {**closed({"page": CURSOR_PAGE, "total-count-omitted": OMITTED}), "required": [], "minProperties": 1}
     by_cursor |= {"meta": cursor_meta, "links": CURSOR_LINKS}
     return {
         f"{resource.type}-attributes": _attributes(resource),
         resource.type: _record(resource),
         f"{resource.type}-placed": _placed(resource),
-        f"{resource.type}-document": _closed(members, "data"),
-        f"{resource.type}-page": _closed(page, "data", "meta", "links"),
-        f"{resource.type}-cursor-page": _closed(by_cursor, "data", "links"),
-        f"{resource.type}-or-null": _closed({"data": {"anyOf": [reference, {"type": "null"}]}}),
+        f"{resource.type}-document": closed(members, "data"),
+        f"{resource.type}-page": closed(page, "data", "meta", "links"),
+        f"{resource.type}-cursor-page": closed(by_cursor, "data", "links"),
+        f"{resource.type}-or-null": closed({"data": {"anyOf": [reference, {"type": "null"}]}}),
     }
 
 
@@ -121,18 +121,18 @@ def _record(resource: Resource) -> Schema:
     members = {
         "id": of(resource.schema.fields["id"], SHOWN),
         "type": {"const": resource.type},
-        "links": _closed({"self": URL}),
+        "links": closed({"self": URL}),
         "attributes": {"$ref": f"#/components/schemas/{resource.type}-attributes"},
     }
     if resource.account and _visible(resource, ACCOUNT):
-        members["relationships"] = _closed({ACCOUNT: _relationship()})
-    return {**_closed(members, "id", "type", "links"), "description": resource.schema.__doc__}
+        members["relationships"] = closed({ACCOUNT: _relationship()})
+    return {**closed(members, "id", "type", "links"), "description": resource.schema.__doc__}
 
 
 def _attributes(resource: Resource) -> Schema:
     """As many of them as a fieldset asks for."""
     shown = {dasherize(name): _shown(field) for name, field in resource.attributes.items() if _visible(resource, name)}
-    return {**_closed(shown), "required": [], "minProperties": 1}
+    return {**closed(shown), "required": [], "minProperties": 1}
 
 
 def _placed(resource: Resource) -> Schema:
@@ -141,7 +141,7 @@ def _placed(resource: Resource) -> Schema:
     record = _record(resource)
     members = {
         **record["properties"],
-        "meta": _closed({"page": _closed({"cursor": cursor})}),
+        "meta": closed({"page": closed({"cursor": cursor})}),
     }
     return {**record, "properties": members, "required": [*record["required"], "meta"]}
 
@@ -156,14 +156,14 @@ def _shown(attribute: Attribute) -> Schema:
 
 
 def _relationship() -> Schema:
-    return _closed({"links": _closed({"self": URL, "related": URL}), "data": IDENTIFIER}, "links")
+    return closed({"links": closed({"self": URL, "related": URL}), "data": IDENTIFIER}, "links")
 
 
 def _linkage(resource: Resource) -> Schema:
-    return _closed({"data": IDENTIFIER, "links": _closed({"self": URL, "related": URL})})
+    return closed({"data": IDENTIFIER, "links": closed({"self": URL, "related": URL})})
 
 
-def _closed(members: dict[str, Schema], *required: str) -> Schema:
+def closed(members: dict[str, Schema], *required: str) -> Schema:
     """An object of just these members; all are required where none is named."""
     names = list(required or members)
     return {"type": "object", "required": names, "additionalProperties": False, "properties": members}
@@ -171,21 +171,21 @@ def _closed(members: dict[str, Schema], *required: str) -> Schema:
 
 URL: Schema = {"type": "string", "format": "uri"}
 IDENTIFIER: Schema = {
-    **_closed({"type": {"const": "accounts"}, "id": {"type": "string", "format": "uuid"}}),
+    **closed({"type": {"const": "accounts"}, "id": {"type": "string", "format": "uuid"}}),
     "type": ["object", "null"],
 }
 TEXT: Schema = {"type": "string"}
 OR_NULL: Schema = {**URL, "type": ["string", "null"]}
-CURSOR_LINKS: Schema = _closed({"first": URL, "prev": OR_NULL, "next": OR_NULL, "last": URL})
+CURSOR_LINKS: Schema = closed({"first": URL, "prev": OR_NULL, "next": OR_NULL, "last": URL})
 OMITTED: Schema = {"type": "boolean", "description": "Always true, instead of the total, which took too long to count."}
 PAGE_META: Schema = {
-    **_closed({"total-count": {"type": "integer", "minimum": 0}, "total-count-omitted": OMITTED}),
+    **closed({"total-count": {"type": "integer", "minimum": 0}, "total-count-omitted": OMITTED}),
     "required": [],
     "minProperties": 1,
     "maxProperties": 1,
 }
 CURSOR_PAGE: Schema = {
-    **_closed(
+    **closed(
         {
             "total": {"type": "integer", "minimum": 0, "description": "All records, where that is asked for."},
             "rangeTruncated": {
@@ -200,8 +200,8 @@ CURSOR_PAGE: Schema = {
 PROBLEM: Mapping[str, Schema] = {"title": TEXT, "detail": TEXT, "code": TEXT, "status": TEXT}
 # Only where the parameter is one that the reference does not have.
 MORE: Mapping[str, Schema] = {
-    "source": _closed({"parameter": TEXT}),
-    "links": _closed({"type": {"type": "array", "minItems": 1, "items": URL}}),
-    "meta": _closed({"page": _closed({"maxSize": {"type": "integer"}})}),
+    "source": closed({"parameter": TEXT}),
+    "links": closed({"type": {"type": "array", "minItems": 1, "items": URL}}),
+    "meta": closed({"page": closed({"maxSize": {"type": "integer"}})}),
 }
-ERRORS: Schema = _closed({"errors": {"type": "array", "minItems": 1, "items": _closed({**PROBLEM, **MORE}, *PROBLEM)}})
+ERRORS: Schema = closed({"errors": {"type": "array", "minItems": 1, "items": closed({**PROBLEM, **MORE}, *PROBLEM)}})

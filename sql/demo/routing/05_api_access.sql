@@ -1,4 +1,5 @@
--- One login per customer: one that may listen, one limited to a single account, one as every login is by default.
+-- One login per customer: one that may listen, one limited to a single account, one as every login is by default. Each
+-- password is the word demo, a space and the login; everybody may know it.
 INSERT INTO sys.api_access (
     id,
     customer_id,
@@ -8,7 +9,7 @@ INSERT INTO sys.api_access (
     customer_portal_access_profile_id
 )
 VALUES
-    (21, 101, 'acme', 'no password: the demo prints tokens', '{}', 2),
-    (22, 102, 'borealis', 'no password: the demo prints tokens', '{1021}', 1),
-    (23, 103, 'cassava', 'no password: the demo prints tokens', '{}', 1)
+    (21, 101, 'acme', '$2a$10$vs2eeNaJ4l8L8Xw3rsbTwOgv9UIU81Dlhvxv/gbIxeqGkKCownjqe', '{}', 2),
+    (22, 102, 'borealis', '$2a$10$HHH0hwNoPH4GhYZnR3cszu5p3WefeYO/J1HKTBTnjDZGe6Jbv5u16', '{1021}', 1),
+    (23, 103, 'cassava', '$2a$10$lfWoolmpdGB.OM5Bas8ay.KUjg7Esp6Cfxs6o/kzYPbvATBbcwjPW', '{}', 1)
 ON CONFLICT DO NOTHING;

@@ -1,0 +1,39 @@
+"""A login, its password and the client's address to the access row that they open (contract 20)."""
+
+from typing import Protocol
+
+from service.auth.passwords import PasswordChecker
+from service.concurrency.cache import TTLCache
+from service.query import LoginRow
+
+DEFAULT_COST = 12  # What Rails writes; where no row has a digest, refusals take as long as this.
+COST_SECONDS = 60.0  # How long the highest cost of all digests is remembered.
+
+
+class LoginSource(Protocol):
+    """Where access rows are read by login."""
+
+    async def login(self, login: str, address: str | None) -> LoginRow | None: ...
+
+    async def highest_cost(self) -> int | None: ...
+
+
+class LoginService:
+    """Checks logins; each refusal costs what the dearest digest of all costs, so that time tells nothing."""
+
+    def __init__(self, source: LoginSource, passwords: PasswordChecker) -> None:
+        self._source = source
+        self._passwords = passwords
+        self._costs: TTLCache[None, int | None] = TTLCache("password_cost", COST_SECONDS, 1)
+
+    async def authenticate(self, login: str, password: str, address: str | None) -> int | None:
+        """The id of the access row, or None for every kind of refusal. Raises ApiError where the database fails."""
+        row = None if "\0" in login else await self._source.login(login, address)  # PostgreSQL's text has no NUL.
+        cost = await self._costs.get(None, self._source.highest_cost)
+        accepted = await self._passwords.check(
+            password,
+            row.password_digest if row else None,
+            permitted=row is not None and row.permitted,
+            cost=DEFAULT_COST if cost is None else cost,
+        )
+        return row.api_access_id if row and accepted else None

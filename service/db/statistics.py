@@ -1,0 +1,42 @@
+"""Sums of calls, added up by PostgreSQL, and the changes of partitions that say how long they hold."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from service.db import select
+from service.db.partition_reader import moment, time_range
+from service.db.replicas import ReplicaRouter
+from service.db.statement import Statement
+from service.query import Query
+from service.statistics import buckets
+from service.statistics.service import Measures, PartitionState
+from service.statistics.sums import CallSums
+
+
+class StatisticsRepository:
+    """Reads from the database of calls."""
+
+    def __init__(self, calls: ReplicaRouter) -> None:
+        self._calls = calls
+
+    async def sums(self, query: Query, measures: Measures, starts: Sequence[int]) -> dict[int, CallSums]:
+        """The sums of the query's calls by start. Raises ApiError."""
+        rows = await self._calls.fetch(select.sums(query, measures.duration, measures.price, starts))
+        return {
+            starts[max(0, bucket - 1)]: CallSums(calls, successful, failed, int(duration), int(talked), Decimal(price))
+            for bucket, calls, successful, failed, duration, talked, price in rows
+        }
+
+    async def partitions(self, oids: Sequence[int] | None = None) -> list[PartitionState]:
+        """All partitions with bounds in time, or some, as the primary knows them. Raises ApiError."""
+        wanted = None if oids is None else list(oids)
+        rows = await self._calls.primary.fetch(Statement.from_file("queries/partition_changes", oids=wanted))
+        return [
+            PartitionState(oid, _seconds(ends[0]), _seconds(ends[1]), version)
+            for oid, bounds, version in rows
+            if (ends := time_range(bounds))
+        ]
+
+
+def _seconds(text: str) -> int:
+    return buckets.seconds(moment(text))

@@ -1,0 +1,20 @@
+-- The partitions of cdr.cdr, and what differs after every change of their rows; none where PostgreSQL counts no changes, as
+-- on a replica.
+SELECT pg_class.oid::bigint,
+       pg_get_expr(pg_class.relpartbound, pg_class.oid),
+       concat_ws(
+         ' ',
+         pg_class.relfilenode,
+         pg_stat_get_tuples_inserted(pg_class.oid),
+         pg_stat_get_tuples_updated(pg_class.oid),
+         pg_stat_get_tuples_deleted(pg_class.oid)
+       )
+  FROM pg_catalog.pg_inherits
+  JOIN pg_catalog.pg_class
+    ON pg_class.oid = pg_inherits.inhrelid
+ WHERE pg_inherits.inhparent = to_regclass('cdr.cdr')
+   AND NOT pg_inherits.inhdetachpending
+   AND (%(oids)s::bigint[] IS NULL OR pg_class.oid = ANY(%(oids)s::bigint[]))
+   AND pg_class.relkind = 'r'
+   AND current_setting('track_counts')::boolean
+   AND NOT pg_is_in_recovery()
