@@ -10,6 +10,7 @@ from service.db.partitions import PartitionDirectory
 from service.db.pool import Pool
 from service.db.records import Queryable, Row
 from service.db.replicas import ReplicaRouter
+from service.db.statement import Statement
 from service.errors import DatabaseFailedError
 from service.observability import metrics
 from service.query import Filter, Page, Query, Sort, TimeRange
@@ -67,9 +68,8 @@ class RecordLookup:
     async def _in_partitions(self, query: Query, identifier: int, group: Sequence[Partition]) -> Row | None:
         """The record in one of some partitions, each named or bounded in time, so that no other is planned."""
         if len(group) == 1 and group[0].readable:
-            statement = select.by_id_in_partition(query, identifier, group[0].name, group[0].oid)
             try:
-                rows = await self._calls.fetch(replace(statement, handled=STALE))
+                rows = await self._calls.fetch(_in_partition(query, identifier, group[0]))
                 return rows[0] if rows else None
             except DatabaseFailedError as error:
                 if error.sqlstate not in STALE:
@@ -84,6 +84,15 @@ class RecordLookup:
         """The record in some time ranges, or anywhere if they are None."""
         rows = await source.fetch(select.by_id(query, identifier, ranges))
         return rows[0] if rows else None
+
+
+def _in_partition(query: Query, identifier: int, partition: Partition) -> Statement:
+    """The statement for one partition. If that is partitioned itself, only constants tell the planner which parts it
+    can leave out, so it is not prepared."""
+    statement = select.by_id_in_partition(query, identifier, partition.name, partition.oid)
+    if partition.partitioned:
+        return replace(statement, handled=STALE, repeated=False, partitions=(partition.oid,))
+    return replace(statement, handled=STALE)
 
 
 def _fits(identifier: str) -> bool:

@@ -56,6 +56,11 @@ class Partition:
     ids: IdRange | None = None
 
     @property
+    def partitioned(self) -> bool:
+        """Whether it is partitioned itself."""
+        return any(leaf.oid != self.oid for leaf in self.leaves)
+
+    @property
     def servers(self) -> tuple[int, ...]:
         """The foreign servers that hold its rows."""
         return tuple(sorted({leaf.server for leaf in self.leaves if leaf.server is not None}))
@@ -84,8 +89,17 @@ class PartitionReader:
 
     async def read(self, known: Mapping[int, Partition]) -> list[Partition]:
         """All partitions. `known` are the partitions of the last time, by oid."""
-        listed = [_with_known(partition, known.get(partition.oid)) for partition in await self._listed()]
+        listed = [_with_known(partition, known.get(partition.oid)) for partition in await self.listed()]
         return await self._with_samples(await self.with_ids(listed))
+
+    async def listed(self) -> list[Partition]:
+        """All partitions, without the ids that they have now."""
+        rows = await self._pool.fetch(Statement.from_file("queries/partitions"))
+        partitions = []
+        for (oid, name, bounds, readable), group in groupby(sorted(rows), key=lambda row: row[:4]):
+            leaves = tuple(_leaf(*row[4:]) for row in group)
+            partitions.append(Partition(oid, name, time_range(bounds), readable, leaves, _typical(leaves)))
+        return partitions
 
     async def with_ids(self, partitions: Sequence[Partition]) -> list[Partition]:
         """The same partitions with the ranges of ids that they have now."""
@@ -97,14 +111,6 @@ class PartitionReader:
         wanted = [p for p in _overlapping(partitions) if p.time_range and not p.typical_range]
         found = await self._ask(wanted, SAMPLED_BATCH, _id_sample)
         return [replace(p, typical_range=_hull(found[p.oid])) if p.oid in found else p for p in partitions]
-
-    async def _listed(self) -> list[Partition]:
-        rows = await self._pool.fetch(Statement.from_file("queries/partitions"))
-        partitions = []
-        for (oid, name, bounds, readable), group in groupby(sorted(rows), key=lambda row: row[:4]):
-            leaves = tuple(_leaf(*row[4:]) for row in group)
-            partitions.append(Partition(oid, name, time_range(bounds), readable, leaves, _typical(leaves)))
-        return partitions
 
     async def _ask(
         self, partitions: Iterable[Partition], size: int, shape: Callable[[_Source], str]

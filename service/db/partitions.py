@@ -115,10 +115,18 @@ class PartitionDirectory:
 
     async def search(self, identifier: int) -> Found:
         """When the calls with the id began, as of now, after all partitions were asked. Raises ApiError."""
+        if self.refreshed is None:
+            await self._list()
         found = await self._search.find(identifier)
         if not all(map(self._knows, found.moments)):
             self.invalidate()
         return found
+
+    async def _list(self) -> None:
+        """Reads which partitions there are, before their ids have been read, so that a search can be split."""
+        listed = await self._reader.listed()
+        if self.refreshed is None:
+            self._replace(listed)
 
     def _knows(self, text: str) -> bool:
         """Whether a partition for calls of this moment is known."""

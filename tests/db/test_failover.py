@@ -146,7 +146,7 @@ async def test_statements_on_a_standby_that_hangs_are_run_on_the_primary(
     hang: Callable[[], None],
 ) -> None:
     limits = Limits(4, 300, 300, 300)
-    async with Watched(primary.dsn(), standby.dsn, limits, check_timeout=1.0) as watched:
+    async with Watched(primary.dsn(), standby.dsn, limits, check_timeout=3.0) as watched:
         await until(lambda: watched.replica.healthy)
         await asyncio.gather(*(watched.router.fetch(Statement("SELECT pg_sleep(0.1)")) for _ in range(3)))
         hang()
