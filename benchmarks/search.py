@@ -18,18 +18,21 @@ from typing import Any
 from urllib.parse import urlencode
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
 from benchmarks import programs
 from benchmarks.__main__ import FULL_130, KEPT, QUICK_130
 from benchmarks.databases import CUSTOMER, OPTIONS, Databases
 from benchmarks.programs import LISTS, Program
 from service.db import index_builds, indexes, select
+from service.db.statement import Statement
 from service.jsonapi import params, query_string
 from service.query import Caller
 from service.schemas.resource import configured
 
 RECOMMENDED = ("dst_prefix_routing", "src_prefix_routing", "local_tag", "dst_prefix_routing_trgm")
 RESOURCE = configured(UTC, {})["incoming-cdrs"]
+SETS: dict[str, tuple[str, ...]] = {"none": (), "recommended": RECOMMENDED, "all": tuple(indexes.search_indexes())}
 DAYS = (30, 120)
 REPEATS = 5
 COPIED, INSERTED = 20_000, 2_000
@@ -44,6 +47,7 @@ WRITTEN = "CREATE TABLE cdr.bench_written (LIKE cdr.cdr INCLUDING DEFAULTS INCLU
 NEWEST = "(SELECT * FROM cdr.cdr WHERE time_start > now() - interval '7 days' LIMIT {})"
 
 Filters = Mapping[str, str]
+Row = tuple[str, int, float, float, float]
 
 
 def main(words: list[str] | None = None) -> int:
@@ -96,10 +100,14 @@ def _searches(dsn: str) -> dict[str, Filters]:
     }
 
 
-def _measured(
-    dsn: str, program: Program, searches: Mapping[str, Filters]
-) -> Iterator[tuple[str, int, float, float, float]]:
+def _measured(dsn: str, program: Program, searches: Mapping[str, Filters]) -> Iterator[Row]:
     """What is searched, how many were found, and the milliseconds of the request, of one pass, and of 24 hours."""
+    with closing(psycopg2.connect(dsn)) as connection:  # One, so that it knows the partitions as the service's do.
+        connection.autocommit = True
+        yield from _measured_beside(connection, program, searches)
+
+
+def _measured_beside(connection: Connection, program: Program, searches: Mapping[str, Filters]) -> Iterator[Row]:
     for days in DAYS:
         for name, filters in searches.items():
             today = {"filter[time_start_gteq]": _since(1)}
@@ -112,7 +120,7 @@ def _measured(
             count = select.count(query)
             work: list[Callable[[], Any]] = [
                 lambda asked=asked: _got(program, asked),  # type: ignore[misc] # bound now
-                lambda count=count: _execute(dsn, count.text, count.parameters),  # type: ignore[misc] # bound now
+                lambda count=count: _fetched(connection, count),  # type: ignore[misc] # bound now
                 lambda today=today: _got(program, today),  # type: ignore[misc] # bound now
             ]
             [(matches,)] = work[1]()
@@ -132,6 +140,12 @@ def _by_turns(work: Sequence[Callable[[], Any]]) -> list[float]:
     return [median(times) for times in taken]
 
 
+def _fetched(connection: Connection, statement: Statement) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement.text, statement.parameters)
+        return cursor.fetchall()
+
+
 def _got(program: Program, query: Mapping[str, str]) -> None:
     status, _, body = program.get(f"{LISTS}?{urlencode(query)}")
     assert status == 200, body
@@ -141,7 +155,7 @@ def _since(days: int) -> str:
     return f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _table(heading: str, rows: Iterator[tuple[str, int, float, float, float]]) -> str:
+def _table(heading: str, rows: Iterator[Row]) -> str:
     lines = [f"\n{heading}\n", "| search | found | ms | / one pass | / list of 24 hours |", "|---|---|---|---|---|"]
     for name, matches, request, plain, base in rows:
         lines.append(f"| {name} | {matches} | {request:.1f} | {request / plain:.2f} | {request / base:.2f} |")
@@ -150,13 +164,12 @@ def _table(heading: str, rows: Iterator[tuple[str, int, float, float, float]]) -
 
 def _writers(dsn: str) -> str:
     """Rows a second by COPY and by single inserts into a table with each set of indexes, and the indexes' size."""
-    sets = {"none": (), "recommended": RECOMMENDED, "all": tuple(indexes.search_indexes())}
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         data = io.StringIO()
         cursor.copy_expert(f"COPY {NEWEST.format(COPIED)} TO STDOUT", data)
     lines = ["\n| indexes | COPY, rows/s | single inserts, rows/s | size, % of the table |", "|---|---|---|---|"]
     base: tuple[float, float] | None = None
-    for name, chosen in sets.items():
+    for name, chosen in SETS.items():
         rates = [_written(dsn, chosen, data.getvalue()) for _ in range(3)]
         copied, inserted, size = (median(values) for values in zip(*rates, strict=True))
         base = base or (copied, inserted)
@@ -193,11 +206,10 @@ def _written(dsn: str, chosen: Sequence[str], data: str) -> tuple[float, float, 
 
 
 def _execute(dsn: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    parameters = values[0] if len(values) == 1 and isinstance(values[0], Mapping) else values
     with closing(psycopg2.connect(dsn)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(statement, parameters or None)
+            cursor.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
 

@@ -108,10 +108,10 @@ class PartitionDirectory:
         """About between which ids or times the calls of this moment and later lie; None if that is unknown."""
         if not self._by_time:
             return None
+        if column == "time_start":
+            return max(begin, self._starts[0]), datetime.now(UTC)
         oldest = self._by_time[max(0, bisect_right(self._starts, begin) - 1)]
-        if column == "id":
-            return (oldest.typical_range[0], self._last) if oldest.typical_range else None
-        return max(begin, self._starts[0]), datetime.now(UTC)
+        return (oldest.typical_range[0], self._last) if column == "id" and oldest.typical_range else None
 
     async def search(self, identifier: int) -> Found:
         """When the calls with the id began, as of now, after all partitions were asked. Raises ApiError."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmarks import load, programs, rendering, report
+from benchmarks import load, programs, rendering, report, search
 from benchmarks.databases import Databases, Size
 from benchmarks.load import Job
 from benchmarks.programs import LISTS, TOKEN, Program
@@ -105,3 +105,22 @@ def test_the_table_tells_what_was_reached_what_was_not_and_what_is_not_served() 
     assert "| show, concurrency 16: service / naive app | 20 x | 20 to 30 | ≥ 30 x | no |" in text
     assert "1,000 look-ups, 130 partitions | 9 MiB | 9 to 9 | ≤ 40 MiB | yes |" in text
     assert "| keyset page: cost in the depth / at the beginning | - | - | ≤ 2 x | not served |" in text
+
+
+def test_searches_are_measured_beside_one_pass_and_a_list(
+    databases: Databases, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "DAYS", (5,))
+    monkeypatch.setattr(search, "REPEATS", 1)
+    filters = {"all": {}, "none": {"local_tag_eq": "8-NONE"}}
+    rows = list(search._measured(databases.dsn(TINY), start("service"), filters))
+    assert [(name, matches > 0) for name, matches, *_ in rows] == [("5 days, all", True), ("5 days, none", False)]
+
+
+def test_a_writers_cost_is_that_of_the_indexes_it_has(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "COPIED", 20)
+    monkeypatch.setattr(search, "INSERTED", 5)
+    monkeypatch.setattr(search, "SETS", {"none": (), "one": ("local_tag",)})
+    none, one = search._writers(databases.dsn(TINY)).splitlines()[-2:]
+    assert none.endswith("| 0 |")
+    assert not one.endswith("| 0 |")
