@@ -29,6 +29,7 @@ def leaves(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[t
 DEFAULTS = dict(leaves(tomllib.loads(DEFAULT_SETTINGS.read_text())))
 OTHERS = {
     "auth.secrets": [SECRET],
+    "overload.customer_concurrency": 3,
     "listen.port": 81,
     "listen.server_timing": True,
     "resources.time_zone": "Europe/Berlin",
@@ -41,6 +42,9 @@ OTHERS = {
     "telemetry.otlp_endpoint": "http://127.0.0.1:4318/v1/traces",
     "telemetry.sentry_dsn": "https://key@sentry.example/1",
 }
+
+# What the empty text stands for where it is the default.
+EMPTY = {("auth", "secrets"): [], ("overload", "customer_concurrency"): None}
 
 
 def other(path: tuple[str, ...]) -> Any:
@@ -65,10 +69,10 @@ def test_the_environment_overrides_the_file_which_overrides_the_default(tmp_path
     file = tmp_path / "own.toml"
     file.write_text(f"[{'.'.join(path[:-1])}]\n{path[-1]} = {json.dumps(chosen)}\n")
     default = value(settings.load(None, {}), path)
-    assert default == ([] if path == ("auth", "secrets") else DEFAULTS[path])
+    assert default == EMPTY.get(path, DEFAULTS[path])
     assert value(settings.load(str(file), {}), path) == chosen
     assert value(settings.load(None, {settings.CONFIG: str(file)}), path) == chosen
-    text = default if isinstance(default, str) else json.dumps(default)
+    text = DEFAULTS[path] if isinstance(DEFAULTS[path], str) else json.dumps(default)
     assert value(settings.load(str(file), {name: text}), path) == default
 
 
