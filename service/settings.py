@@ -20,8 +20,12 @@ from service.files import DEFAULT_SETTINGS
 
 PREFIX = "CDR_API_"
 CONFIG = "CDR_API_CONFIG"
-# What Kubernetes and container links set for a service whose name begins with "cdr-api".
-LINK = re.compile(r"CDR_API(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+# What Kubernetes sets in containers for a Service named cdr-api or cdr-api-<name>. PORT alone is its only as a URL.
+SERVICE_LINK = re.compile(
+    r"CDR_API(_[A-Z0-9]+)*_"
+    r"((SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|PORT=(tcp|udp|sctp)://).*",
+    re.ASCII | re.DOTALL,
+)
 MIN_SECRET_LENGTH = 32  # Bytes, as many as the HMAC's hash gives.
 MASKED = "********"
 
@@ -389,7 +393,7 @@ def _file(path: Path) -> dict[str, Any]:
 def _from_environment(environment: Mapping[str, str], defaults: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, text in environment.items():
-        if not name.startswith(PREFIX) or name == CONFIG or _is_link(name, text):
+        if not name.startswith(PREFIX) or name == CONFIG or SERVICE_LINK.fullmatch(f"{name}={text}"):
             continue
         *sections, key = name.removeprefix(PREFIX).lower().split("__")
         node, default = found, defaults
@@ -398,11 +402,6 @@ def _from_environment(environment: Mapping[str, str], defaults: Mapping[str, Any
             default = default.get(section, {}) if isinstance(default, dict) else {}
         node[key] = _read(text, default.get(key) if isinstance(default, dict) else None)
     return found
-
-
-def _is_link(name: str, text: str) -> bool:
-    """Whether a variable tells of a service of Kubernetes; what only ends in PORT does so if its value is a URL."""
-    return LINK.fullmatch(name) is not None or (name.endswith("_PORT") and text.startswith(("tcp://", "udp://")))
 
 
 def _read(text: str, default: Any) -> Any:

@@ -162,27 +162,3 @@ def test_ctrl_c_while_the_program_is_read_is_no_traceback(tmp_path: Path) -> Non
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert (process.returncode, said) == (-signal.SIGINT, b"")
-
-
-KUBERNETES = {
-    "SERVICE_HOST": "10.0.0.1",
-    "SERVICE_PORT": "8080",
-    "SERVICE_PORT_HTTP": "8080",
-    "PORT": "tcp://10.0.0.1:8080",
-    "PORT_8080_TCP": "tcp://10.0.0.1:8080",
-    "PORT_8080_TCP_PROTO": "tcp",
-    "PORT_8080_TCP_PORT": "8080",
-    "PORT_8080_TCP_ADDR": "10.0.0.1",
-}
-
-
-def test_what_kubernetes_tells_of_services_of_this_name_is_no_setting() -> None:
-    """Of those named cdr-api, cdr-api-metrics and cdr-api-listen."""
-    names = ("", "METRICS_", "LISTEN_")
-    told = {f"{service}{name}": value for service in names for name, value in KUBERNETES.items()}
-    assert run(["config"], **KNOWN, **told).returncode == 0
-
-
-def test_a_mistyped_port_is_still_refused() -> None:
-    ended = run(["config"], **KNOWN, LISTEN_PORT="8090")
-    assert (ended.returncode, ended.stderr) == (2, "cdr-api: listen_port: Unknown field.\n")

@@ -29,6 +29,7 @@ def leaves(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[t
 DEFAULTS = dict(leaves(tomllib.loads(DEFAULT_SETTINGS.read_text())))
 OTHERS = {
     "auth.secrets": [SECRET],
+    "overload.customer_concurrency": 3,
     "listen.port": 81,
     "listen.server_timing": True,
     "resources.time_zone": "Europe/Berlin",
@@ -41,6 +42,9 @@ OTHERS = {
     "telemetry.otlp_endpoint": "http://127.0.0.1:4318/v1/traces",
     "telemetry.sentry_dsn": "https://key@sentry.example/1",
 }
+
+# What the empty text stands for where it is the default.
+EMPTY = {("auth", "secrets"): [], ("overload", "customer_concurrency"): None}
 
 
 def other(path: tuple[str, ...]) -> Any:
@@ -65,10 +69,10 @@ def test_the_environment_overrides_the_file_which_overrides_the_default(tmp_path
     file = tmp_path / "own.toml"
     file.write_text(f"[{'.'.join(path[:-1])}]\n{path[-1]} = {json.dumps(chosen)}\n")
     default = value(settings.load(None, {}), path)
-    assert default == ([] if path == ("auth", "secrets") else DEFAULTS[path])
+    assert default == EMPTY.get(path, DEFAULTS[path])
     assert value(settings.load(str(file), {}), path) == chosen
     assert value(settings.load(None, {settings.CONFIG: str(file)}), path) == chosen
-    text = default if isinstance(default, str) else json.dumps(default)
+    text = DEFAULTS[path] if isinstance(DEFAULTS[path], str) else json.dumps(default)
     assert value(settings.load(str(file), {name: text}), path) == default
 
 
@@ -227,6 +231,11 @@ SERVICE_LINKS = {
     "CDR_API_PORT_8081_UDP": "udp://[fd00::17]:8081",
     "CDR_API_PORT_8081_UDP_ADDR": "fd00::17",
     "CDR_API_PORT_36412_SCTP_PROTO": "sctp",
+    "CDR_API_METRICS_SERVICE_HOST": "10.96.0.18",
+    "CDR_API_METRICS_SERVICE_PORT_HTTP_METRICS": "8081",
+    "CDR_API_METRICS_PORT": "sctp://10.96.0.18:8081",
+    "CDR_API_LISTEN_PORT": "tcp://10.96.0.19:8080",
+    "CDR_API_LISTEN_PORT_8080_TCP_ADDR": "10.96.0.19",
 }
 
 
@@ -238,7 +247,7 @@ def test_what_kubernetes_sets_for_a_service_of_this_name_is_no_setting() -> None
 
 SIMILAR_PORTS = ["PORT", "PORTS", "PORT_8080", "PORT_TCP", "PORT_X_TCP", "PORT__8080_TCP", "PORT_8080_HTTP"]
 SIMILAR_PARTS = ["PORT_8080_TCP_", "PORT_8080_TCP_HOST", "SERVICE", "SERVICE_HOSTS", "SERVICE__HOST", "SERVICE_PORT_"]
-OTHER_NAMES = ["SERVICE_PORT__X", "LISTEN_PORT", "ADMIN_PORT", "X_SERVICE_HOST", "service_host", "LISTEN_PORT_80_TCP"]
+OTHER_NAMES = ["SERVICE_PORT__X", "LISTEN_PORT", "ADMIN_PORT", "LISTEN__PORT_80_TCP", "X__SERVICE_HOST", "service_host"]
 
 
 @pytest.mark.parametrize("name", [*SIMILAR_PORTS, *SIMILAR_PARTS, *OTHER_NAMES])
