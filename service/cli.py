@@ -141,8 +141,12 @@ def _partitions(loaded: Settings, arguments: argparse.Namespace) -> None:
         raise SettingsError(["--to: lies before --from"])
     if arguments.last == date.max:
         raise SettingsError([f"--to: must be before {date.max}"])
-    created = schema.create_partitions(loaded.databases.cdr.dsn, arguments.first, arguments.last)
-    print("\n".join(created) or "All of them exist already.")
+    created = 0
+    for batch in schema.partition_batches(loaded.databases.cdr.dsn, arguments.first, arguments.last):
+        created += len(batch)
+        print("".join(f"{name}\n" for name in batch), end="", flush=True)
+    if not created:
+        print("All of them exist already.")
 
 
 def _indexes(loaded: Settings, arguments: argparse.Namespace) -> None:

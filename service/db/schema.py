@@ -53,8 +53,14 @@ def create_partitions(dsn: str, first: date, last: date) -> list[str]:
     instance if a partition of another name holds part of a day (contract 16.1), or if the partition next to a day is
     sharded or on another server, since an ordinary one would keep its calls here. Earlier batches stay.
     """
+    return [name for batch in partition_batches(dsn, first, last) for name in batch]
+
+
+def partition_batches(dsn: str, first: date, last: date) -> Iterator[list[str]]:
+    """Do the same, and yield the names of each batch as soon as it is there."""
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    return [name for start in range(0, len(days), BATCH) for name in _create_missing(dsn, days[start : start + BATCH])]
+    for start in range(0, len(days), BATCH):
+        yield _create_missing(dsn, days[start : start + BATCH])
 
 
 def load_demo(dsn_cdr: str, dsn_routing: str, folder: Path) -> None:
