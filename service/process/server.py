@@ -17,7 +17,7 @@ from service.process.graceful import BACKLOG, GracefulRunner
 from service.settings import Settings
 from service.web.app import open_application
 
-UNSENT = 131072  # Bytes that the kernel keeps of what a client does not take; the rest tells how fast it reads.
+UNSENT = 32768  # Bytes that the kernel keeps unsent; with more, the progress of a slow client would show too seldom.
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from tests.conftest import Api, Data, Serve
+from tests.conftest import Api, Connect, Data, Serve
 from tests.programs import serving
 
 TRUSTING = {"GATEWAY__TRUSTED_PROXIES": '["10.0.0.0/8"]'}
@@ -82,3 +82,29 @@ def test_the_log_names_the_client_behind_a_trusted_proxy(data: Data, trusting: b
             refused.value.close()
             assert program.logged("request", times=number)["client"] == (named if trusting else "127.0.0.1")
         assert program.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "expected"),
+    [
+        ("", "api.example:", "http://api.example"),
+        ("", "[::1]:", "http://[::1]"),
+        ("http://api.example:8080", "other.example", "http://api.example:8080"),
+        ("http://api.example:80", "other.example", "http://api.example"),
+        ("http://api.example:", "other.example:81", "http://api.example"),
+        ("http://[::1]", "other.example", "http://[::1]"),
+        ("HTTP://user@[::1]:8080", "other.example", "http://[::1]:8080"),
+    ],
+)
+async def test_an_absolute_target_counts_with_its_port(
+    api: Api, connect: Connect, target: str, host: str, expected: str
+) -> None:
+    connection = await connect(str(api.client.make_url("/")))
+    path = f"{target}/api/rest/customer/v1/incoming-cdrs/1"
+    head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {api.tokens.issue(7)}\r\n\r\n"
+    connection.writer.write(head.encode())
+    status, _, body = await connection.answer()
+    assert (status, json.loads(body)["data"]["links"]["self"]) == (
+        200,
+        f"{expected}/api/rest/customer/v1/incoming-cdrs/1",
+    )

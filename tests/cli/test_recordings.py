@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import struct
+import time
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -97,3 +98,16 @@ def test_a_client_that_takes_nothing_is_cut_off(settings: dict[str, str]) -> Non
             assert 0 < int(line["bytes"]) < len(LONG)
         assert program.end(signal.SIGTERM) == 0
         assert not [event for event in program.events if event["level"] == "error"]
+
+
+@pytest.mark.slow
+def test_a_client_that_reads_slowly_is_not_cut_off(settings: dict[str, str]) -> None:
+    """It takes 8 KiB a second, so that much longer than the time limit passes before it has taken what is buffered."""
+    with serving(**settings, LISTEN__WRITE_TIMEOUT="15") as program:
+        with asking(program) as client:
+            for _ in range(50):
+                assert client.recv(8192, socket.MSG_WAITALL)
+                time.sleep(1)
+            assert "answer broken off" not in [event["event"] for event in program.events]
+        assert program.end(signal.SIGTERM) == 0
+        assert program.logged("request")["whole"] is False
