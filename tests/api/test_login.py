@@ -403,7 +403,7 @@ async def test_an_address_that_waits_does_not_keep_others_waiting(serve: Serve, 
 async def test_a_broken_database_is_no_failure_of_the_clients(serve: Serve, known: Data) -> None:
     api = await serve(known.dsn, AUTH__FAILED_LOGINS="1", AUTH__FAILED_LOGINS_PERIOD="3600")
     known.execute("ALTER TABLE sys.api_access RENAME TO hidden")
-    assert (await log_in(api, "ann", "correct horse")).status == 500
+    assert (await log_in(api, "ann", "correct horse")).status == 503
     known.execute("ALTER TABLE sys.hidden RENAME TO api_access")
     assert (await log_in(api, "ann", "correct horse")).status == 201
 

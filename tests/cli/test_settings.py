@@ -52,6 +52,8 @@ def other(path: tuple[str, ...]) -> Any:
     default = DEFAULTS[path]
     if ".".join(path) in OTHERS:
         return OTHERS[".".join(path)]
+    if isinstance(default, bool):
+        return not default
     return ["x"] if isinstance(default, list) else default + type(default)(1)
 
 
