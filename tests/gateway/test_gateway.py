@@ -119,6 +119,7 @@ async def test_other_routes_stay_where_they_were(opened: Open, api: Api, monkeyp
     """The parts, as an nginx includes them that has a Yeti behind it, and keeps the accounts there."""
     yeti = [
         ("nginx.conf", "include cdr-api/accounts.conf;", ""),
+        ("nginx.conf", "include cdr-api/auth.conf;", ""),
         ("nginx.conf", "include cdr-api/proxy.conf;", "return 200 yeti;"),
     ]
     monkeypatch.setattr("tests.gateway.conftest.ALSO", yeti)
