@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPMessage, parse_headers
@@ -73,10 +73,16 @@ async def asking(url: str, path: str, clients: int, **headers: str) -> AsyncIter
             enough.set()
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Waits until the condition holds, at most 30 seconds."""
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 # Another process tells nobody.
-            await asyncio.sleep(0.001)
+        while not await _holds(condition):  # noqa: ASYNC110 # Another process tells nobody.
+            await asyncio.sleep(0.005)
+
+
+async def _holds(condition: Callable[[], bool | Awaitable[bool]]) -> bool:
+    found = condition()
+    return found if isinstance(found, bool) else await found
 
 
 async def _client(url: str, path: str, headers: dict[str, str], tally: Tally, enough: asyncio.Event) -> None:

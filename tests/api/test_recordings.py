@@ -30,7 +30,7 @@ def call(data: Data, id: int, tag: str | None, **values: Any) -> None:
     data.call(id, local_tag=tag, **{**known, **values})
 
 
-class KeysetPosition:
+class Place:
     """Where recordings lie in a mode, and the settings that say so."""
 
     def __init__(self, mode: str, folder: Path, bucket: Storage) -> None:
@@ -53,14 +53,14 @@ class KeysetPosition:
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest, tmp_path: Path, bucket: Storage) -> KeysetPosition:
-    made = KeysetPosition(request.param, tmp_path, bucket)
+def place(request: pytest.FixtureRequest, tmp_path: Path, bucket: Storage) -> Place:
+    made = Place(request.param, tmp_path, bucket)
     made.put("8-REC.mp3", AUDIO)
     return made
 
 
 @pytest.fixture
-async def api(serve: Serve, data: Data, place: KeysetPosition) -> Api:
+async def api(serve: Serve, data: Data, place: Place) -> Api:
     return await serve(data.dsn, **place.settings)
 
 
@@ -90,9 +90,7 @@ async def test_an_object_is_sent_as_an_attachment(api: Api) -> None:
 
 
 @files
-async def test_a_file_is_sent_as_audio_in_the_format_that_is_set(
-    serve: Serve, data: Data, place: KeysetPosition
-) -> None:
+async def test_a_file_is_sent_as_audio_in_the_format_that_is_set(serve: Serve, data: Data, place: Place) -> None:
     place.put("8-REC.wav", b"RIFF")
     api = await serve(data.dsn, **place.settings, RECORDINGS__FORMAT="wav")
     answer = await api.get(REC, 7)
@@ -205,7 +203,7 @@ async def test_the_callers_scope_decides_before_any_recording_is_looked_for(api:
 
 
 @own
-async def test_a_recording_that_is_not_there_is_an_empty_404(api: Api, data: Data, place: KeysetPosition) -> None:
+async def test_a_recording_that_is_not_there_is_an_empty_404(api: Api, data: Data, place: Place) -> None:
     call(data, 2, "8-GONE")
     attached = ("application/octet-stream", 'attachment; filename="8-GONE.mp3"')
     for method in ("GET", "HEAD"):
@@ -227,7 +225,7 @@ HOSTILE = {
 
 
 @own
-async def test_an_odd_tag_is_a_name_and_nothing_else(api: Api, data: Data, place: KeysetPosition) -> None:
+async def test_an_odd_tag_is_a_name_and_nothing_else(api: Api, data: Data, place: Place) -> None:
     for number, (tag, attachment) in enumerate(HOSTILE.items(), 2):
         call(data, number, tag)
         place.put(f"{tag}.mp3", tag.encode())
@@ -249,7 +247,7 @@ IMPOSSIBLE = [
 
 
 @every
-async def test_a_tag_that_is_no_file_name_has_no_recording(api: Api, data: Data, place: KeysetPosition) -> None:
+async def test_a_tag_that_is_no_file_name_has_no_recording(api: Api, data: Data, place: Place) -> None:
     for secret in (place.folder / "a", place.folder.parent):
         secret.mkdir(exist_ok=True)
         (secret / "8-REC.mp3").write_bytes(b"secret")
@@ -268,9 +266,7 @@ async def test_the_gateway_is_told_an_odd_name_escaped(api: Api, data: Data) -> 
 
 
 @files
-async def test_nothing_outside_the_folder_and_nothing_but_a_file_is_opened(
-    api: Api, data: Data, place: KeysetPosition
-) -> None:
+async def test_nothing_outside_the_folder_and_nothing_but_a_file_is_opened(api: Api, data: Data, place: Place) -> None:
     secret = place.folder.parent / "secret"
     secret.write_bytes(b"secret")
     (place.folder / "out.mp3").symlink_to(secret)
@@ -289,7 +285,7 @@ async def test_nothing_outside_the_folder_and_nothing_but_a_file_is_opened(
 
 @files
 async def test_a_file_that_cannot_be_read_is_a_500_without_a_word_of_the_path(
-    api: Api, data: Data, place: KeysetPosition
+    api: Api, data: Data, place: Place
 ) -> None:
     call(data, 2, "sock")
     with socket.socket(socket.AF_UNIX) as sock:
@@ -334,7 +330,7 @@ async def cable(bucket: Storage) -> AsyncIterator[Wire]:
 async def far(cable: Wire, serve: Serve, data: Data, bucket: Storage) -> Api:
     """The service, whose bucket is at the end of a wire."""
     call(data, 2, "8-LONG")
-    timeouts = {"RECORDINGS__S3__READ_TIMEOUT": "0.5", "RECORDINGS__S3__POOL_SIZE": "2"}
+    timeouts = {"RECORDINGS__S3__READ_TIMEOUT": "0.5", "RECORDINGS__S3__POOL_SIZE": "4"}
     return await serve(data.dsn, **bucket.settings(cable.url), **timeouts)
 
 
@@ -354,7 +350,7 @@ async def test_a_bucket_that_keeps_silent_from_the_start_is_a_500(far: Api, cabl
 
 
 async def test_a_client_that_leaves_frees_the_buckets_connection(far: Api, cable: Wire) -> None:
-    for _ in range(3):  # More often than there are places.
+    for _ in range(5):  # More often than there are connections.
         async with await listening(far) as response:
             assert await response.content.readexactly(1000) == LONG[:1000]
             await cable.used(1)
@@ -363,7 +359,7 @@ async def test_a_client_that_leaves_frees_the_buckets_connection(far: Api, cable
     assert (await far.get("incoming-cdrs/2/rec", 7, headers={"Range": "bytes=-1"})).body == LONG[-1:]
 
 
-async def test_more_listeners_than_places_are_told_to_come_again(far: Api, cable: Wire) -> None:
+async def test_more_listeners_than_one_customer_may_have_are_503(far: Api, cable: Wire) -> None:
     listeners = [await listening(far) for _ in range(2)]
     answer = await far.get("incoming-cdrs/2/rec", 7)
     assert (answer.error, answer.headers["retry-after"]) == ((503, "503"), "1")
@@ -380,9 +376,7 @@ async def listening(api: Api) -> aiohttp.ClientResponse:
 
 
 @files
-async def test_a_file_that_becomes_shorter_on_the_way_breaks_the_connection(
-    api: Api, data: Data, place: KeysetPosition
-) -> None:
+async def test_a_file_that_becomes_shorter_on_the_way_breaks_the_connection(api: Api, data: Data, place: Place) -> None:
     call(data, 2, "8-LONG")
     place.put("8-LONG.mp3", LONG)
     async with await listening(api) as response:

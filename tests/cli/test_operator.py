@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ruamel.yaml import YAML
 from service.demo.postgres import Server
 from service.observability import metrics
 from tests.conftest import SECRET, Connect, Data
-from tests.load import once
+from tests.load import once, until
 from tests.programs import Program, run, serving
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -68,24 +69,25 @@ async def test_metrics_say_which_database_answers_even_without_traffic(tmp_path:
         dsns = {"DATABASES__CDR__DSN": server.dsn(), "DATABASES__ROUTING__DSN": other.dsn()}
         with serving(**dsns, AUTH__SECRETS=json.dumps([SECRET])) as program:
             program.logged("database answers", times=2)
-            assert await health(program) == {"cdr": 1, "routing": 1, "ready": 1}
+            await until(partial(reports, program, {"cdr": 1, "routing": 1, "ready": 1}))
             server.stop()
-            assert await health(program) == {"cdr": 0, "routing": 1, "ready": 0}
+            await until(partial(reports, program, {"cdr": 0, "routing": 1, "ready": 0}))
             assert 'cdr_api_pool_connections{pool="cdr",state="idle"} 0.0' in await exported(program)
 
 
-async def health(program: Program) -> dict[str, float]:
+async def reports(program: Program, expected: dict[str, float]) -> bool:
+    """Whether the metrics report this health; they follow the checks of the readiness task."""
     text = await exported(program)
     found = {name: float(value) for name, value in re.findall(r'cdr_api_database_up{database="(\w+)"} (\S+)', text)}
     (ready,) = re.findall(r"^cdr_api_ready (\S+)$", text, re.MULTILINE)
-    return {**found, "ready": float(ready)}
+    return {**found, "ready": float(ready)} == expected
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])
 async def test_what_processes_take_of_the_machine_is_measured(known: dict[str, str], workers: str) -> None:
     with serving(**known, LISTEN__WORKERS=workers) as program:
         program.logged("serving", times=int(workers))
-        assert await health(program) == {"cdr": 1, "routing": 1, "ready": 1}
+        await until(partial(reports, program, {"cdr": 1, "routing": 1, "ready": 1}))
         text = await exported(program)
         for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds", "start_time_seconds"):
             samples = re.findall(rf"^process_{name}(?:{{pid=\"(\d+)\"}})? (\S+)$", text, re.MULTILINE)

@@ -6,8 +6,9 @@ import pytest
 
 from service.db.pool import Limits, Pool
 from service.db.schema_check import SchemaCheck, needed_columns
-from service.observability import metrics, readiness
+from service.observability import metrics
 from service.schemas.resource import SCHEMAS
+from service.web.admin import AdminState
 from service.web.keys import STATE
 from tests.conftest import Api, Data, Databases, Serve
 
@@ -23,7 +24,9 @@ async def problems(dsn: str, database: str) -> list[str]:
 
 
 async def reasons(api: Api) -> list[str]:
-    return readiness.reasons(await api.client.app[STATE].services.parts())
+    state = api.client.app[STATE]
+    found, _ = await AdminState(state.stopping, state.services.parts).reasons()
+    return found
 
 
 def test_every_column_of_a_declaration_is_among_those_that_are_needed() -> None:
@@ -139,6 +142,13 @@ async def test_another_encoding_is_named(postgres: Databases, encoding: str) -> 
         assert f"the encoding is {encoding}; UTF8 is needed" in await problems(postgres.dsn(name), "routing")
     finally:
         postgres.execute("postgres", f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_a_locked_table_is_no_reason_to_send_requests_elsewhere(serve: Serve, data: Data) -> None:
+    """As one is while a partition is attached, detached or dropped."""
+    api = await serve(data.dsn)
+    with data.locked():
+        assert await reasons(api) == []
 
 
 async def test_the_locks_of_all_partitions_are_measured(

@@ -79,7 +79,7 @@ def past(case: Any) -> None:
     for name, moment in (("from-time", "2026-03-05T10:00:00Z"), ("to-time", "2026-03-05 12:00Z")):
         if re.match(r"\d{4}-\d\d-\d\d", str(query.get(name))):
             query[name] = moment
-    if "quality" in case.path and query.get("sampling") == "minute":
+    if "quality" in case.path and query.get("sampling") in ("minute", "5minutes"):
         query["sampling"] = "15minutes"  # Of which there are few enough until today.
 
 
