@@ -86,8 +86,8 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         passwords = PasswordChecker(settings.auth.login_threads)
         stack.push_async_callback(passwords.close)
         health = (
-            DatabaseHealth("cdr", calls.ping, SchemaCheck(calls.primary, "cdr"), pools.problems["cdr"]),
-            DatabaseHealth("routing", routing.ping, SchemaCheck(routing, "routing"), pools.problems["routing"]),
+            DatabaseHealth("cdr", calls.ping, SchemaCheck(calls.primary.checks, "cdr"), pools.problems["cdr"]),
+            DatabaseHealth("routing", routing.ping, SchemaCheck(routing.checks, "routing"), pools.problems["routing"]),
         )
         for close in (calls.close, *(pool.close for pool in (routing, searching, *exporting.values())), search.close):
             stack.push_async_callback(close)

@@ -22,6 +22,7 @@ from service.query import TimeRange
 IdRange = tuple[int, int]  # Both ends are included.
 
 BATCH = 100  # Leaves whose range of ids is read in one statement.
+TIMEOUT = 3.0  # Seconds for such a statement. It waits for locks, and a batch with a locked partition is divided.
 SAMPLES = 9  # Rows whose ids stand for all of a partition without statistics.
 SAMPLED_BATCH = 20  # Leaves that are sampled in one statement.
 GROWING = timedelta(days=2)  # How long after its end a partition still gets many rows.
@@ -89,16 +90,20 @@ class PartitionReader:
 
     async def read(self, known: Mapping[int, Partition]) -> list[Partition]:
         """All partitions. `known` are the partitions of the last time, by oid."""
-        listed = [_with_known(partition, known.get(partition.oid)) for partition in await self.listed()]
+        listed = [_with_known(partition, known.get(partition.oid)) for partition in await self.listed(known)]
         return await self._with_samples(await self.with_ids(listed))
 
-    async def listed(self) -> list[Partition]:
-        """All partitions, without the ids that they have now."""
+    async def listed(self, known: Mapping[int, Partition]) -> list[Partition]:
+        """All partitions, without the ids that they have now. One that is locked is as it is known, or left out."""
         rows = await self._pool.fetch(Statement.from_file("queries/partitions"))
+        rows.sort(key=lambda row: row[0])
         partitions = []
-        for (oid, name, bounds, readable), group in groupby(sorted(rows), key=lambda row: row[:4]):
+        for (oid, name, bounds, readable), group in groupby(rows, key=lambda row: row[:4]):
             leaves = tuple(_leaf(*row[4:]) for row in group)
-            partitions.append(Partition(oid, name, time_range(bounds), readable, leaves, _typical(leaves)))
+            if bounds is None and oid not in known:
+                continue
+            found = known[oid].time_range if bounds is None else time_range(bounds)
+            partitions.append(Partition(oid, name, found, readable, leaves, _typical(leaves)))
         return partitions
 
     async def with_ids(self, partitions: Sequence[Partition]) -> list[Partition]:
@@ -133,9 +138,9 @@ class PartitionReader:
             batch = sources[start : start + size]
             text = " UNION ALL ".join(map(shape, batch))
             try:
-                rows = await self._pool.fetch(Statement(text, name="id_range"))
-            except DatabaseFailedError as error:
-                if is_remote(error.sqlstate):
+                rows = await self._pool.fetch(Statement(text, name="id_range", timeout=TIMEOUT))
+            except (DatabaseFailedError, QueryTimeoutError) as error:
+                if _is_away(error, batch[0].servers):
                     raise
                 if len(batch) > 1:
                     await self._ask_servers(batch, len(batch) // 2, shape, found)
@@ -143,6 +148,11 @@ class PartitionReader:
             for oid, first, last in rows:
                 if first is not None:
                     found[oid].append((first, last))
+
+
+def _is_away(error: DatabaseFailedError | QueryTimeoutError, servers: Sequence[int]) -> bool:
+    """Whether one of the foreign servers that were asked does not answer."""
+    return bool(servers) if isinstance(error, QueryTimeoutError) else is_remote(error.sqlstate)
 
 
 def _overlapping(partitions: Iterable[Partition]) -> list[Partition]:
@@ -211,9 +221,9 @@ def _hull(ranges: Iterable[IdRange]) -> IdRange:
     return min(firsts), max(lasts)
 
 
-def time_range(bounds: str | None) -> TimeRange | None:
+def time_range(bounds: str) -> TimeRange | None:
     """The range in a partition's bounds as PostgreSQL writes them; None if they are of another kind."""
-    match = BOUNDS.fullmatch(bounds or "")
+    match = BOUNDS.fullmatch(bounds)
     return (match[1], match[2]) if match and all(map(_is_moment, match.groups())) else None
 
 

@@ -70,6 +70,8 @@ class PartitionDirectory:
 
     async def refresh(self) -> None:
         """Reads all if there are other partitions than before or it is time, else the newest. Raises ApiError."""
+        if self.refreshed is None:
+            await self._list()
         digest = await self._reader.digest()
         if digest != self._digest or self._loaded is None or self._clock() - self._loaded >= self._reload:
             self._replace(await self._reader.read(self._partitions))
@@ -123,8 +125,8 @@ class PartitionDirectory:
         return found
 
     async def _list(self) -> None:
-        """Reads which partitions there are, before their ids have been read, so that a search can be split."""
-        listed = await self._reader.listed()
+        """Reads which partitions there are, before their ids have been read, which may take long."""
+        listed = await self._reader.listed(self._partitions)
         if self.refreshed is None:
             self._replace(listed)
 

@@ -9,6 +9,7 @@ import asyncio
 import math
 import time
 from dataclasses import replace
+from functools import cached_property
 
 import structlog
 
@@ -69,8 +70,9 @@ class Pool:
         """Whether a statement would have to wait for a connection."""
         return self._slots.locked()
 
-    def single(self) -> "Pool":
-        """A pool of one connection to the same database, for checks."""
+    @cached_property
+    def checks(self) -> "Pool":
+        """A pool of one connection to the same database, for checks, which do not wait for requests."""
         limits = replace(self.limits, size=1, prepared=0)
         return Pool(
             f"{self.name} checks",
@@ -135,8 +137,8 @@ class Pool:
                 raise
 
     async def ping(self) -> None:
-        """Returns if the database answers. Raises ApiError."""
-        await self.fetch(PING)
+        """Returns if the database answers, also while all connections are busy. Raises ApiError."""
+        await (self.checks if self.busy else self).fetch(PING)
 
     async def close(self) -> None:
         """Closes what is idle now and the rest when it comes back."""
@@ -144,6 +146,8 @@ class Pool:
         self.close_idle()
         if self._watching:
             self._watching.cancel()
+        if "checks" in vars(self):
+            await self.checks.close()
 
     def close_idle(self) -> None:
         """Closes the connections that nobody uses; new ones are opened as they are needed."""

@@ -29,7 +29,6 @@ class Replica:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.checks = pool.single()
         self.lag: float | None = None
         self.healthy = False
         self.reason: str | None = "not checked yet"
@@ -48,7 +47,6 @@ class Replica:
     async def close(self) -> None:
         """Closes all connections."""
         await self.pool.close()
-        await self.checks.close()
 
 
 class ReplicaRouter:
@@ -133,8 +131,8 @@ class ReplicaRouter:
 
     async def _state(self, replica: Replica) -> tuple[float | None, str | None]:
         """How many seconds it is behind, and why it must not be read from, if so."""
-        [(in_recovery, started, lag)] = await replica.checks.fetch(STATE)
-        if not in_recovery and await self.primary.fetch(SERVER) != [(started,)]:
+        [(in_recovery, started, lag)] = await replica.pool.checks.fetch(STATE)
+        if not in_recovery and await self.primary.checks.fetch(SERVER) != [(started,)]:
             return None, "it is not a standby, and not the primary itself"
         if lag is None:
             return None, "its lag is not known"

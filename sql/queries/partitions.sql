@@ -1,9 +1,30 @@
 -- The leaves of each partition of cdr.cdr, which is its own leaf where it is not partitioned itself: the partition with
 -- its bounds, the leaf, the servers behind it, whether they may be read by themselves, and between which ids all but the
--- outermost two hundredths of the leaf's rows lay when PostgreSQL last analysed it.
+-- outermost two hundredths of the leaf's rows lay when PostgreSQL last analysed it. The bounds of a partition that is
+-- locked at the moment are NULL, because PostgreSQL 17 and later wait for the lock.
+WITH RECURSIVE tree (partition_oid, leaf_oid) AS (
+         SELECT pg_inherits.inhrelid,
+                pg_inherits.inhrelid
+           FROM pg_catalog.pg_inherits
+          WHERE pg_inherits.inhparent = to_regclass('cdr.cdr')
+            AND NOT pg_inherits.inhdetachpending
+          UNION ALL
+         SELECT tree.partition_oid,
+                pg_inherits.inhrelid
+           FROM tree
+           JOIN pg_catalog.pg_inherits
+             ON pg_inherits.inhparent = tree.leaf_oid
+       )
 SELECT partition.oid::bigint,
        format('%I.%I', partition_schema.nspname, partition.relname),
-       pg_get_expr(partition.relpartbound, partition.oid),
+       CASE
+         WHEN partition.oid <> ALL (ARRAY(
+                SELECT pg_locks.relation
+                  FROM pg_catalog.pg_locks
+                 WHERE pg_locks.locktype = 'relation'
+                   AND pg_locks.mode = 'AccessExclusiveLock'
+              )) THEN pg_get_expr(partition.relpartbound, partition.oid)
+       END,
        has_table_privilege(partition.oid, 'SELECT') AND has_schema_privilege(partition_schema.oid, 'USAGE'),
        leaf.oid::bigint,
        format('%I.%I', leaf_schema.nspname, leaf.relname),
@@ -11,22 +32,13 @@ SELECT partition.oid::bigint,
        pg_foreign_table.ftserver::bigint,
        statistics.ids[2],
        statistics.ids[array_length(statistics.ids, 1) - 1]
-  FROM pg_catalog.pg_inherits
+  FROM tree
   JOIN pg_catalog.pg_class AS partition
-    ON partition.oid = pg_inherits.inhrelid
+    ON partition.oid = tree.partition_oid
   JOIN pg_catalog.pg_namespace AS partition_schema
     ON partition_schema.oid = partition.relnamespace
- CROSS JOIN LATERAL (
-         SELECT partition.oid
-          WHERE partition.relkind <> 'p'
-          UNION ALL
-         SELECT relid
-           FROM pg_catalog.pg_partition_tree(partition.oid)
-          WHERE partition.relkind = 'p'
-            AND isleaf
-       ) AS tree (oid)
   JOIN pg_catalog.pg_class AS leaf
-    ON leaf.oid = tree.oid
+    ON leaf.oid = tree.leaf_oid
    AND leaf.relkind <> 'p'
   JOIN pg_catalog.pg_namespace AS leaf_schema
     ON leaf_schema.oid = leaf.relnamespace
@@ -43,5 +55,3 @@ SELECT partition.oid::bigint,
        ) AS statistics
     ON statistics.schemaname = leaf_schema.nspname
    AND statistics.tablename = leaf.relname
- WHERE pg_inherits.inhparent = to_regclass('cdr.cdr')
-   AND NOT pg_inherits.inhdetachpending

@@ -1,5 +1,6 @@
 """What a database lacks is named at the start and in /ready, and a statement that meets it is 503."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -149,6 +150,16 @@ async def test_a_locked_table_is_no_reason_to_send_requests_elsewhere(serve: Ser
     api = await serve(data.dsn)
     with data.locked():
         assert await reasons(api) == []
+
+
+async def test_busy_connections_are_no_reason_to_send_requests_elsewhere(serve: Serve, data: Data) -> None:
+    data.customer(7)
+    api = await serve(data.dsn, DATABASES__CDR__POOL_SIZE="1")
+    with data.locked():
+        waiting = asyncio.create_task(api.get("incoming-cdrs", 7))
+        await data.blocked()
+        assert await reasons(api) == []
+    assert (await waiting).status == 200
 
 
 async def test_the_locks_of_all_partitions_are_measured(
