@@ -22,8 +22,9 @@ CUSTOMER = 1
 # Thousands of partitions need as many locks when the parent table is asked, and plans need memory of the backends.
 OPTIONS = {"autovacuum": "off", "shared_buffers": "2GB", "max_locks_per_transaction": "2000", "max_wal_size": "8GB"}
 ROUTING = """
-INSERT INTO public.contractors (id, name, enabled, vendor, customer) VALUES (1, 'benchmark', true, true, true);
-INSERT INTO sys.customer_portal_access_profiles (id, name) VALUES (1, 'benchmark');
+INSERT INTO public.contractors (id, name, enabled, vendor, customer)
+SELECT id, 'benchmark ' || id, true, true, true FROM generate_series(1, 22) AS id ON CONFLICT DO NOTHING;
+INSERT INTO sys.customer_portal_access_profiles (id, name) VALUES (1, 'benchmark') ON CONFLICT DO NOTHING;
 """
 
 NEWEST = "SELECT max(time_end) FROM cdr.cdr WHERE time_start > %s"
@@ -72,35 +73,31 @@ class Databases:
         """The DSN of a database with calls up to now, made or topped up when it is first asked for."""
         if size in self._ready:
             return self._ready[size]
-        if not self.execute(None, "SELECT 1 FROM pg_database WHERE datname = %s", size.name):
+        if not self._administer("SELECT 1 FROM pg_database WHERE datname = %s", size.name):
             self._make(size)
         dsn = self._ready[size] = self._server.dsn(size.name)
         self._fill(dsn, size)
         return dsn
 
-    def execute(self, dsn: str | None, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with closing(psycopg2.connect(dsn or self._server.dsn("postgres"))) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(statement, parameters or None)
-                return cursor.fetchall() if cursor.description else []
+    def _administer(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return execute(self._server.dsn("postgres"), statement, *parameters)
 
     def _make(self, size: Size) -> None:
         """Under another name until it is whole, so that a run that was broken off leaves nothing half made."""
         unfinished = f"{size.name}_unfinished"
-        self.execute(None, f"DROP DATABASE IF EXISTS {unfinished}")
-        self.execute(None, f"CREATE DATABASE {unfinished} TEMPLATE template0")
+        self._administer(f"DROP DATABASE IF EXISTS {unfinished}")
+        self._administer(f"CREATE DATABASE {unfinished} TEMPLATE template0")
         dsn = self._server.dsn(unfinished)
         for part in ("cdr", "routing"):
             schema.apply(dsn, SQL / "schema" / part)
-        self.execute(dsn, ROUTING)
         self._fill(dsn, size)
-        self.execute(None, f"ALTER DATABASE {unfinished} RENAME TO {size.name}")
+        self._administer(f"ALTER DATABASE {unfinished} RENAME TO {size.name}")
 
     def _fill(self, dsn: str, size: Size) -> None:
-        """Days that are missing, and calls since the newest one."""
+        """Customers and days that are missing, and calls since the newest one."""
+        execute(dsn, ROUTING)
         now = datetime.now(UTC)
-        [(newest,)] = self.execute(dsn, NEWEST, now - timedelta(days=9))
+        [(newest,)] = execute(dsn, NEWEST, now - timedelta(days=9))
         today = now.date()
         first = newest.date() if newest else today - timedelta(days=size.days - 3 - LATE)
         self._partitions(dsn, first if newest else first - timedelta(days=LATE), today + timedelta(days=2))
@@ -109,7 +106,7 @@ class Databases:
             if number % 10 == 0:
                 self._say(f"{size.name}: calls of day {number + 1} of {len(days)} ...")
             self._day(dsn, size, day, today, newest or datetime.min.replace(tzinfo=UTC), now)
-        self.execute(dsn, "VACUUM (ANALYZE) cdr.cdr" if not newest else f"ANALYZE cdr.cdr_{today:%Y_%m_%d}")
+        execute(dsn, "VACUUM (ANALYZE) cdr.cdr" if not newest else f"ANALYZE cdr.cdr_{today:%Y_%m_%d}")
 
     def _partitions(self, dsn: str, first: date, last: date) -> None:
         while first <= last:
@@ -128,25 +125,34 @@ class Databases:
         with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
             cursor.execute(CALLS, parameters)
 
-    def ids(self, dsn: str, most: int = 2000) -> Sequence[int]:
-        """Ids of the customer's calls, spread over all partitions, in an order without order."""
-        statement = """
-            SELECT id FROM (
-                SELECT id, row_number() OVER (PARTITION BY tableoid ORDER BY md5(id::text)) AS place
-                  FROM cdr.cdr TABLESAMPLE SYSTEM (%s) WHERE vendor_id = %s
-            ) AS sampled ORDER BY place, md5(id::text) LIMIT %s
-        """
-        for percent in (1, 10, 100):
-            ids = [id for (id,) in self.execute(dsn, statement, percent, CUSTOMER, most)]
-            if len(ids) == most:
-                break
-        return ids
-
     def backend_memory(self, dsn: str) -> float:
         """MiB that the largest of the service's backends on this database has for itself."""
         statement = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = 'cdr-api'"
         name = dsn.rsplit("/", 1)[1]
-        return max(private_memory(pid) for (pid,) in self.execute(None, statement, name))
+        return max(private_memory(pid) for (pid,) in self._administer(statement, name))
+
+
+def execute(dsn: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    with closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+
+def ids(dsn: str, most: int = 2000, customer: int = CUSTOMER) -> Sequence[int]:
+    """Ids of the customer's calls, spread over all partitions, in an order without order."""
+    statement = """
+        SELECT id FROM (
+            SELECT id, row_number() OVER (PARTITION BY tableoid ORDER BY md5(id::text)) AS place
+              FROM cdr.cdr TABLESAMPLE SYSTEM (%s) WHERE vendor_id = %s
+        ) AS sampled ORDER BY place, md5(id::text) LIMIT %s
+    """
+    for percent in (1, 10, 100):
+        ids = [id for (id,) in execute(dsn, statement, percent, customer, most)]
+        if len(ids) == most:
+            break
+    return ids
 
 
 def private_memory(pid: int) -> float:

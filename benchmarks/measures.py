@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks import load, programs, rendering
+from benchmarks import databases, load, programs, rendering
 from benchmarks.databases import Databases, Say, Size
 from benchmarks.load import Job
 from benchmarks.programs import LISTS, TOKEN, Program
@@ -145,7 +145,7 @@ class Bench:
     def _peak(self, records: int) -> float:
         dsn = self.databases.dsn(self.plan.usual)
         statement = "SELECT time_start FROM cdr.cdr WHERE vendor_id = 1 ORDER BY time_start DESC OFFSET %s LIMIT 1"
-        found = self.databases.execute(dsn, statement, records)
+        found = databases.execute(dsn, statement, records)
         start = found[0][0] if found else datetime.now(UTC) - timedelta(days=3660)
         path = f"{LISTS}?filter%5Btime_start_gteq%5D={start.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         with self._alone(programs.service("exporting", dsn, self.logs)) as program:
@@ -170,7 +170,7 @@ class Bench:
         return {"memory": measure}
 
     def _shows(self, size: Size) -> list[str]:
-        ids = self.databases.ids(self.databases.dsn(size))
+        ids = databases.ids(self.databases.dsn(size))
         return [f"{LISTS}/{id}" for id in ids]
 
     def _met(self, job: Job) -> Job:

@@ -22,7 +22,7 @@ from psycopg2.extensions import connection as Connection
 
 from benchmarks import programs
 from benchmarks.__main__ import FULL_130, KEPT, QUICK_130
-from benchmarks.databases import CUSTOMER, OPTIONS, Databases
+from benchmarks.databases import CUSTOMER, OPTIONS, Databases, execute
 from benchmarks.programs import LISTS, Program
 from service.db import index_builds, indexes, select
 from service.db.statement import Statement
@@ -62,7 +62,7 @@ def main(words: list[str] | None = None) -> int:
         print(_table("without search indexes", _measured(dsn, program, searches)))
         index_builds.create(dsn, chosen, _say)
         stack.callback(index_builds.drop, dsn, chosen, _say)
-        _execute(dsn, "VACUUM ANALYZE cdr.cdr")
+        execute(dsn, "VACUUM ANALYZE cdr.cdr")
         print(_table(f"with {', '.join(RECOMMENDED)}", _measured(dsn, program, searches)))
         print(_writers(dsn))
     return 0
@@ -84,7 +84,7 @@ def _own(quick: bool) -> Iterator[str]:
 def _searches(dsn: str) -> dict[str, Filters]:
     """Filters by what they look for. The call that is looked for is three weeks old."""
     found = datetime.now(UTC) - timedelta(days=21)
-    [(called, caller, tag)] = _execute(dsn, SAMPLE, CUSTOMER, found, found + timedelta(days=1))
+    [(called, caller, tag)] = execute(dsn, SAMPLE, CUSTOMER, found, found + timedelta(days=1))
     return {
         "no filter": {},
         "called number, found": {"dst_prefix_routing_eq": called},
@@ -203,14 +203,6 @@ def _written(dsn: str, chosen: Sequence[str], data: str) -> tuple[float, float, 
         inserted = INSERTED / (time.perf_counter() - begin)
         connection.rollback()
     return copied, inserted, 100 * float(size) / table
-
-
-def _execute(dsn: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(dsn)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement, values or None)
-            return cursor.fetchall() if cursor.description else []
 
 
 def _say(text: str) -> None:

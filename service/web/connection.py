@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 from contextvars import copy_context
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -20,6 +21,7 @@ from service.errors import ApiError, bad_request, busy, headers_too_large, inter
 from service.observability import metrics
 from service.settings import Settings
 from service.web import proxies, responses
+from service.web.clients import Clients, credentials_of
 from service.web.connections import ConnectionRegistry, group_of
 from service.web.request_head import (
     MAX_HEADERS,
@@ -44,10 +46,14 @@ log = structlog.get_logger()
 class Connection(web.RequestHandler):
     """Reads one request at a time, and closes connections on which a head or an answer makes no progress."""
 
-    def __init__(self, manager: web.Server, settings: Settings, registry: ConnectionRegistry, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, settings: Settings, registry: ConnectionRegistry, clients: Clients, **options: Any
+    ) -> None:
         super().__init__(manager, **options)
         self._settings = settings
         self._registry = registry
+        self._clients = clients
+        self._credentials = 0
         self._link: asyncio.Transport  # aiohttp forgets its own while there are still bytes to send.
         self._context = copy_context()  # Without what a request binds to its log lines.
         self._head = HeadBuffer()
@@ -140,6 +146,10 @@ class Connection(web.RequestHandler):
         if self._write_timer:
             self._write_timer.cancel()
 
+    def identify(self, customer: int) -> None:
+        """Says which customer the credentials of the request belong to that is being answered."""
+        self._clients.identify(self._credentials, customer)
+
     def evict(self) -> None:
         """Closes it in favour of another connection."""
         self._count("evicted")
@@ -191,15 +201,21 @@ class Connection(web.RequestHandler):
         else:
             self._time_head(incomplete=bool(self._head) and head is None)
             if head:
-                self._parse(head)
+                self._begin(head)
 
-    def _parse(self, head: bytes) -> None:
+    def _begin(self, head: bytes) -> None:
         self._busy = True
         self._kept = len(head)
         self._registry.busy(self)
         if len(self._head) <= MAX_BACKLOG:
             self._link.resume_reading()
-        super().data_received(head)
+        self._credentials = credentials_of(head)
+        client = self._clients.named(self._credentials, self._address())
+        self._clients.turns.run(client, partial(self._parse, head))
+
+    def _parse(self, head: bytes) -> None:
+        if not self._link.is_closing():  # It may have been closed before its turn.
+            super().data_received(head)
 
     def _hold(self, body: int = 0) -> None:
         """Tells how much memory this connection takes, if that is worth counting."""
@@ -258,11 +274,12 @@ class Server(web.Server):
         self._registry = ConnectionRegistry(
             settings.listen.max_connections, settings.listen.max_connections_per_address
         )
+        self._clients = Clients(asyncio.get_running_loop())
         self._options = options
         super().__init__(server.request_handler, request_factory=self._begin)
 
     def __call__(self) -> Connection:
-        return Connection(self, self._settings, self._registry, loop=self._loop, **self._options)
+        return Connection(self, self._settings, self._registry, self._clients, loop=self._loop, **self._options)
 
     def _begin(
         self, message: RawRequestMessage, payload: StreamReader, protocol: web.RequestHandler, *others: Any

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmarks import load, programs, rendering, report, search
-from benchmarks.databases import Databases, Size
+from benchmarks import abuse, load, programs, rendering, report, search
+from benchmarks.databases import Databases, Size, execute, ids
 from benchmarks.load import Job
 from benchmarks.programs import LISTS, TOKEN, Program
 from tests.conftest import Databases as Postgres
@@ -41,22 +41,20 @@ def test_a_database_has_its_partitions_and_calls_up_to_now_however_often_it_is_o
 ) -> None:
     dsn = databases.dsn(TINY)
     counts = "SELECT count(*), count(DISTINCT id), max(time_end) <= now() FROM cdr.cdr"
-    [(before, different, past)] = databases.execute(dsn, counts)
+    [(before, different, past)] = execute(dsn, counts)
     assert (before, past) == (different, True)
     assert 3 * TINY.calls <= before <= 4 * TINY.calls
     inherited = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'cdr.cdr'::regclass"
-    assert databases.execute(dsn, inherited) == [(TINY.days,)]
-    databases.execute(
-        dsn, "DELETE FROM cdr.cdr WHERE time_end > (SELECT max(time_end) FROM cdr.cdr) - interval '3 hours'"
-    )
+    assert execute(dsn, inherited) == [(TINY.days,)]
+    execute(dsn, "DELETE FROM cdr.cdr WHERE time_end > (SELECT max(time_end) FROM cdr.cdr) - interval '3 hours'")
     assert Databases(postgres, say=lambda _: None).dsn(TINY) == dsn
-    [(after, different, _)] = databases.execute(dsn, counts)
+    [(after, different, _)] = execute(dsn, counts)
     assert after == different >= before
 
 
 @pytest.mark.parametrize("name", ["service", "naive", "bare"])
 def test_the_load_generator_loads_each(databases: Databases, start: Start, name: str) -> None:
-    paths = [f"{LISTS}/{id}" for id in databases.ids(databases.dsn(TINY))]
+    paths = [f"{LISTS}/{id}" for id in ids(databases.dsn(TINY))]
     measured = load.finished(load.started(Job(start(name).url, paths, TOKEN, 4, seconds=0.2, warm=0)))
     assert measured.errors == 0
     assert measured.rate > 0
@@ -70,7 +68,7 @@ def test_answers_that_were_not_expected_do_not_count(start: Start) -> None:
 
 
 def test_the_naive_app_answers_what_the_service_answers(databases: Databases, start: Start) -> None:
-    paths = [f"{LISTS}/{id}" for id in databases.ids(databases.dsn(TINY), 5)] + [f"{LISTS}?page%5Bsize%5D=20"]
+    paths = [f"{LISTS}/{id}" for id in ids(databases.dsn(TINY), 5)] + [f"{LISTS}?page%5Bsize%5D=20"]
     for path in paths:
         (status, _, plain), (_, _, served) = start("naive").get(path), start("service").get(path)
         assert status == 200
@@ -124,3 +122,10 @@ def test_a_writers_cost_is_that_of_the_indexes_it_has(databases: Databases, monk
     none, one = search._writers(databases.dsn(TINY)).splitlines()[-2:]
     assert none.endswith("| 0 |")
     assert not one.endswith("| 0 |")
+
+
+def test_abuse_is_measured_beside_another_customer(databases: Databases, capsys: pytest.CaptureFixture[str]) -> None:
+    assert abuse.main(["--seconds", "0.2", "--dsn", databases.dsn(TINY)]) == 0
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[3:]]
+    assert len(rows) == 16
+    assert {row[4].strip() for row in rows} == {"0"}

@@ -6,6 +6,7 @@ from structlog.contextvars import bind_contextvars
 
 from service.errors import ApiError
 from service.web import cookies, session
+from service.web.connection import Connection
 from service.web.keys import CALLER, ENDPOINT, RENEWED_COOKIE, STATE
 from service.web.routes import PUBLIC, RECORDING
 
@@ -19,6 +20,8 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     token = words[-1] if words else cookies.first(request.headers.getall("Cookie", ()), session.COOKIE)
     subject = services.tokens.read(token)
     request[CALLER] = caller = await services.access.caller(subject)
+    if isinstance(request.protocol, Connection):
+        request.protocol.identify(caller.customer_id)
     bind_contextvars(api_access=caller.api_access_id, customer=caller.customer_id)
     if words:
         return await handler(request)
