@@ -104,7 +104,7 @@ def test_the_service_waits_for_its_database_and_says_so(postgres: Databases, pre
     with serving(**settings(postgres.dsn(name))) as program:
         path = f"{program.url}{API}/accounts"
         token = run(["token", "--customer-id", "7"], **settings(postgres.dsn(name))).stdout.strip()
-        waited = program.logged("database does not answer yet", times=2)
+        waited = program.logged("database does not answer", times=2)
         assert waited["database"] in ("cdr", "routing")
         assert name in waited["error"]
         status, body = get(path, token)
