@@ -189,6 +189,7 @@ class Pool:
         except CONNECTION_ERRORS as error:
             problem = failures.one_line(error)
             self._problems.failed("connection", "database does not answer", database=self._database, error=problem)
+            self._reap()  # The idle connections have probably died as well.
             raise unavailable() from error
         finally:
             self._opening.discard(opening)

@@ -106,7 +106,6 @@ PLAIN = (
     LOCK_CAPACITY,
     LOG_LINES_DROPPED,
     PARTITION_LOCKS,
-    READY,
     REQUESTS_IN_FLIGHT,
     REQUESTS_WAITING,
 )
@@ -140,6 +139,8 @@ def init_label_values() -> None:
     for metric, series in KNOWN.items():
         for labels in series:
             metric.labels(*labels)
+    if FOLDER in os.environ:
+        READY._metric_init()  # Not before: the first process, which serves nothing, would be the least of all for ever.
     for build in KNOWN[BUILD_INFO]:
         BUILD_INFO.labels(*build).set(1)
 

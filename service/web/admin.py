@@ -66,8 +66,9 @@ async def ready(request: web.Request) -> web.Response:
     return _document(503 if reasons else 200, {"ready": not reasons, "reasons": reasons, "parts": states})
 
 
-async def exposition(_: web.Request) -> web.Response:
-    """All metrics of all processes, for Prometheus."""
+async def exposition(request: web.Request) -> web.Response:
+    """All metrics of all processes, for Prometheus; those of health are as of now in this process."""
+    await request.app[ADMIN_STATE].reasons()
     text = await asyncio.to_thread(metrics.render)
     return web.Response(body=text, headers={"content-type": metrics.CONTENT_TYPE, **NOT_CACHED})
 

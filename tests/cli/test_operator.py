@@ -16,7 +16,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
+from service.db import schema
 from service.demo.postgres import Server
+from service.files import SQL
 from service.observability import metrics
 from tests.conftest import SECRET, Connect, Data
 from tests.load import once, until
@@ -66,6 +68,8 @@ async def test_without_a_database_it_lives_but_is_not_ready_and_says_why(known: 
 async def test_metrics_say_which_database_answers_even_without_traffic(tmp_path: Path) -> None:
     """And connections that have died while nobody asked are not counted."""
     with Server.start(tmp_path) as server, Server.start(tmp_path / "other") as other:
+        schema.apply(server.dsn(), SQL / "schema" / "cdr")
+        schema.apply(other.dsn(), SQL / "schema" / "routing")
         dsns = {"DATABASES__CDR__DSN": server.dsn(), "DATABASES__ROUTING__DSN": other.dsn()}
         with serving(**dsns, AUTH__SECRETS=json.dumps([SECRET])) as program:
             program.logged("database answers", times=2)
