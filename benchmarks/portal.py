@@ -3,19 +3,20 @@
 import json
 import statistics
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http.client import HTTPConnection
 from itertools import count
+from urllib.parse import urlsplit
 
 import bcrypt
 import psycopg2
 
 from benchmarks.databases import CUSTOMER, Databases, Size
-from benchmarks.programs import Program
+from benchmarks.programs import TOKEN, Program
 from service.db import select
 from service.query import Caller, Filter, Query
 from service.schemas.base import PREFIX
@@ -60,8 +61,9 @@ def logins(program: Program) -> Iterator[None]:
     running = True
 
     def again() -> None:
-        while running:
-            _log_in(program)
+        with _connected(program) as connection:
+            while running:
+                _log_in(connection)
 
     with ThreadPoolExecutor(LOGINS) as executor:
         for _ in range(LOGINS):
@@ -75,17 +77,26 @@ def logins(program: Program) -> Iterator[None]:
 def _login_overhead(program: Program, digest: str) -> float:
     """Milliseconds that a login takes more than its hash does, both taking turns."""
     differences = []
-    for _ in range(10 * TRIES):
-        alone = _seconds(lambda: bcrypt.checkpw(PASSWORD.encode(), digest.encode()))
-        differences.append(1000 * (_seconds(lambda: _log_in(program)) - alone))
+    with _connected(program) as connection:
+        for _ in range(10 * TRIES):
+            alone = _seconds(lambda: bcrypt.checkpw(PASSWORD.encode(), digest.encode()))
+            differences.append(1000 * (_seconds(lambda: _log_in(connection)) - alone))
     return statistics.median(differences)
 
 
-def _log_in(program: Program) -> None:
-    body = json.dumps({"auth": {"login": LOGIN, "password": PASSWORD}}).encode()
-    request = urllib.request.Request(f"{program.url}{PREFIX}/auth", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+def _log_in(connection: HTTPConnection) -> None:
+    body = json.dumps({"auth": {"login": LOGIN, "password": PASSWORD}})
+    connection.request("POST", f"{PREFIX}/auth", body, {"Content-Type": "application/json"})
+    with connection.getresponse() as answer:
+        answer.read()
         assert answer.status == 201
+
+
+@contextmanager
+def _connected(program: Program) -> Iterator[HTTPConnection]:
+    """A connection that is kept, since to make one is none of the service's work."""
+    with closing(HTTPConnection(urlsplit(program.url).netloc, timeout=60)) as connection:
+        yield connection
 
 
 _different = count(2)
@@ -95,23 +106,25 @@ def _reopened(program: Program) -> float:
     """How much of the first opening of 30 days the second costs; each pair asks what nobody has asked before."""
     ratios = []
     for _ in range(TRIES):
-        opening = partial(_ask, program, "day", f"&duration-gt=-{next(_different)}")
-        first = _seconds(opening)
-        ratios.append(_seconds(opening) / first)
+        with _connected(program) as connection:
+            opening = partial(_ask, connection, "day", f"&duration-gt=-{next(_different)}")
+            first = _seconds(opening)
+            ratios.append(_seconds(opening) / first)
     return statistics.median(ratios)
 
 
 def _by_service(program: Program, sampling: str) -> float:
     """Seconds of an answer."""
-    return _median(partial(_ask, program, sampling))
+    with _connected(program) as connection:
+        return _median(partial(_ask, connection, sampling))
 
 
-def _ask(program: Program, sampling: str, more: str = "") -> None:
+def _ask(connection: HTTPConnection, sampling: str, more: str = "") -> None:
     start = datetime.now(UTC) - timedelta(days=RANGES[sampling])
     query = f"account-id={UUID}&from-time={start:%Y-%m-%dT%H:%M:%SZ}&sampling={sampling}{more}"
-    status, _, body = program.get(f"{PREFIX}/termination-statistics?{query}")
-    assert status == 200, body
-    assert json.loads(body)["totals"]["total_calls"] > 0
+    connection.request("GET", f"{PREFIX}/termination-statistics?{query}", headers={"Authorization": TOKEN})
+    with connection.getresponse() as answer:
+        assert json.load(answer)["totals"]["total_calls"] > 0
 
 
 def _by_sql(dsn: str, sampling: str) -> float:
