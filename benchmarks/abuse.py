@@ -90,11 +90,12 @@ def _scenarios(customer: int) -> list[Abuse]:
     token, days = _token(customer), {"filter[time_start_gteq]": _since(90)}
     substring = _list(days | {"filter[dst_prefix_routing_cont]": "x9999"})
     uuids = ",".join(f"0e1d9a70-6c1b-4f6e-9b6a-{number:012d}" for number in range(1500))
+    export = _list({"filter[account_id_in]": uuids, "format": "csv"})
     return [
         Abuse("64 lists of 90 days by a substring", _get(substring, token), 64),
         Abuse("the same, whose clients leave after 0.6 s", _get(substring, token), 64, read=0.6),
         Abuse("64 lists of 1,000 records", _get(_list({"page[size]": "1000"}), token), 64),
-        Abuse("200 exports with 1,500 uuids", _get(_list({"filter[account_id_in]": uuids, "format": "csv"}), token), 200),
+        Abuse("200 exports with 1,500 uuids", _get(export, token), 200),
         Abuse("200 recordings", _get("/incoming-cdrs/1/rec", token), 200),
         Abuse("200 unknown ids", _get("/incoming-cdrs/999999999999", token), 200),
         Abuse("20 exports read at 30 KB/s", _get(_list(days | {"format": "csv"}), token), 20, rate=30_000),

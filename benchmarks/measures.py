@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks import databases, load, programs, rendering
+from benchmarks import databases, load, portal, programs, rendering
 from benchmarks.databases import Databases, Say, Size
 from benchmarks.load import Job
 from benchmarks.programs import LISTS, TOKEN, Program
@@ -62,6 +62,7 @@ class Bench:
             "keyset": self._keyset,
             "export": self._export,
             "memory": self._memory,
+            "portal": self._portal,
         }.items():
             try:
                 found |= make()
@@ -117,6 +118,25 @@ class Bench:
         two = programs.service("two workers", self.databases.dsn(size), self.logs, LISTEN__WORKERS="2")
         job = self._met(Job(self._running(two).url, self._shows(size), TOKEN, 16, self.plan.seconds))
         return {"show two workers": self._rate(job)}
+
+    def _portal(self) -> Measures:
+        """Logins and statistics, and shows beside logins."""
+        if not programs.is_setting("STATISTICS__CACHE_SECONDS"):
+            raise NotServed("there is no setting statistics.cache_seconds")
+        size = self.plan.usual
+        dsn, many = (
+            self.databases.dsn(size),
+            {"AUTH__FAILED_LOGINS": "1000000", "AUTH__FAILED_LOGINS_BY_ADDRESS": "1000000"},
+        )
+        uncached = programs.service("logins", dsn, self.logs, STATISTICS__CACHE_SECONDS="0", **many)
+        known = self._met(Job(self._running(uncached).url, self._shows(size), TOKEN, 4, self.plan.seconds))
+
+        def beside() -> float:
+            with portal.logins(uncached):
+                return self._rated(load.finished(load.started(known)), known)
+
+        found = portal.measures(self.databases, size, self.served, uncached)
+        return found | {"show without logins": self._rate(known), "show beside logins": beside}
 
     def _keyset(self) -> Measures:
         """A page at the beginning and one at the depth, of the newest calls first."""

@@ -71,6 +71,17 @@ def rows(sizes: Sequence[int], peers: bool) -> list[Row]:
         Row("show, concurrency 16: 2 workers / 1 worker", "show two workers", "show service", 1.4),
         Row("show beside a flood of unknown ids / without it", "known flooded", "known alone", 0.5),
     ]
+    found += [
+        Row(
+            f"statistics of {days} by {sampling}: service / the same SQL alone", *_compared(sampling), 1.3, at_most=True
+        )
+        for days, sampling in (("24 hours", "hour"), ("30 days", "day"))
+    ]
+    found += [
+        Row("statistics of 30 days: second / first opening", "statistics reopened", None, 0.1, at_most=True),
+        Row("login: beyond what bcrypt takes", "login overhead", None, 2, at_most=True, unit="ms"),
+        Row("show beside 50 logins at once / without", "show beside logins", "show without logins", 0.5),
+    ]
     for name in PEERS if peers else ():
         found += [
             Row(f"show, concurrency 16: service / {name}", "show service", f"show {name}", 8),
@@ -78,6 +89,10 @@ def rows(sizes: Sequence[int], peers: bool) -> list[Row]:
             Row(f"list of 1,000: service / {name}", "list 1000 service", f"list 1000 {name}", 3),
         ]
     return found
+
+
+def _compared(sampling: str) -> tuple[str, str]:
+    return f"statistics by {sampling} service", f"statistics by {sampling} SQL"
 
 
 def results(table: Sequence[Row], values: Values) -> list[Result]:

@@ -1,7 +1,10 @@
 """Passwords against bcrypt digests, checked in threads; a refusal takes the same time whatever its cause."""
 
 import asyncio
+import os
 import re
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
@@ -9,6 +12,7 @@ import bcrypt
 DIGEST = re.compile(r"\$2[abxy]?\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}", re.ASCII)
 MIN_COST = 4
 MAX_PADDED_COST = 14  # A dearer digest is still checked, but refusals are not made to last as long as it takes.
+NICENESS = 10  # Of the threads, so that requests go first where there are more of both than cores.
 MAX_BYTES = 72  # That bcrypt reads of a password.
 SALT = b"$2b$%02d$......................"
 
@@ -17,7 +21,7 @@ class PasswordChecker:
     """Checks passwords in `threads` threads, since bcrypt would stop the event loop for a quarter of a second."""
 
     def __init__(self, threads: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, "bcrypt")
+        self._executor = ThreadPoolExecutor(threads, "bcrypt", _lower_priority)
 
     async def check(self, password: str, digest: str | None, *, permitted: bool, cost: int) -> bool:
         """Whether a login succeeds: `permitted` is false where its address may not be used.
@@ -30,6 +34,12 @@ class PasswordChecker:
     async def close(self) -> None:
         """Waits for the checks under way; those that wait for a thread are cancelled."""
         await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+
+
+def _lower_priority() -> None:
+    """Of the calling thread alone, which Linux can do."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def cost_of(digest: str | None) -> int | None:

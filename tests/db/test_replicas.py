@@ -12,6 +12,7 @@ from service.db import schema
 from service.db.pool import Limits, Pool
 from service.db.replicas import Replica, ReplicaRouter
 from service.db.statement import Statement
+from service.db.statistics import StatisticsRepository
 from service.demo.postgres import Server
 from service.files import SQL
 from service.web.keys import STATE
@@ -97,6 +98,49 @@ async def test_a_call_that_the_replica_does_not_know_yet_is_found(
     assert (await api.get("incoming-cdrs/41", 7)).status == 200
     assert (await api.get("incoming-cdrs/42", 7)).status == 404
     execute(standby.dsn, "SELECT pg_wal_replay_resume()")
+
+
+async def test_sums_of_a_replica_that_was_behind_are_read_again(
+    serve: Serve, primary: Server, standby: Standby
+) -> None:
+    """The primary had counted the change before the sums were read."""
+    account = "00000000-0000-4000-8000-000000000071"
+    execute(
+        primary.dsn(),
+        "INSERT INTO billing.accounts (id, contractor_id, uuid, name, balance, min_balance, max_balance, currency_id,"
+        f" currency_name) VALUES (71, 7, '{account}', 'account', 0, 0, 0, 1, 'USD') ON CONFLICT DO NOTHING",
+    )
+    execute(primary.dsn(), "DELETE FROM cdr.cdr")
+    api = await serve(
+        primary.dsn(),
+        DATABASES__CDR__REPLICAS=f'["{standby.dsn}"]',
+        DATABASES__CDR__REPLICA_MAX_LAG="3600",
+        STATISTICS__CACHE_SECONDS="0.01",
+    )
+    await until_ready(api)
+    since = datetime.now(UTC).date() - timedelta(days=1)
+
+    async def total() -> int:
+        query = f"account-id={account}&from-time={since}T00:00Z&sampling=day"
+        return int((await api.get(f"termination-statistics?{query}", 7)).json["totals"]["total_calls"])
+
+    async with asyncio.timeout(30):
+        while await total():
+            pass
+        execute(standby.dsn, "SELECT pg_wal_replay_pause()")
+        values = f"(61, '{since}T12:00Z', 7, 71)"
+        execute(primary.dsn(), f"INSERT INTO cdr.cdr (id, time_start, vendor_id, vendor_acc_id) VALUES {values}")
+        assert [await total() for _ in range(3)] == [0, 0, 0]
+        execute(standby.dsn, "SELECT pg_wal_replay_resume()")
+        while not await total():
+            pass
+
+
+async def test_no_changes_are_counted_by_a_replica(primary: Server, standby: Standby) -> None:
+    for dsn, counted in ((primary.dsn(), True), (standby.dsn, False)):
+        pool = Pool("cdr", dsn, LIMITS)
+        assert bool(await StatisticsRepository(ReplicaRouter(pool)).partitions()) == counted
+        await pool.close()
 
 
 async def test_lists_go_on_when_the_primary_is_gone(serve: Serve, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import zlib
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -76,11 +76,12 @@ def past(case: Any) -> None:
     query = case.query
     if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", str(query.get("account-id"))):
         query["account-id"] = ACCOUNT
-    for name, moment in (("from-time", "2026-03-05T10:00:00Z"), ("to-time", "2026-03-05 12:00Z")):
-        if re.match(r"\d{4}-\d\d-\d\d", str(query.get(name))):
-            query[name] = moment
-    if "quality" in case.path and query.get("sampling") in ("minute", "5minutes"):
-        query["sampling"] = "15minutes"  # Of which there are few enough until today.
+    if re.match(r"\d{4}-\d\d-\d\d", str(query.get("from-time"))):
+        recent = datetime.now(UTC) - timedelta(hours=1)  # Quality is told until now, in few enough buckets.
+        query["from-time"] = recent.isoformat() if "quality" in case.path else "2026-03-05T10:00:00Z"
+        query.setdefault("to-time", "2026-03-05")
+    if re.match(r"\d{4}-\d\d-\d\d", str(query.get("to-time"))):
+        query["to-time"] = "2026-03-05 12:00Z"
 
 
 def fit(case: Any) -> None:

@@ -118,8 +118,7 @@ async def test_the_log_has_the_clients_address_and_not_what_it_says_of_it(
 async def test_other_routes_stay_where_they_were(opened: Open, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts, as an nginx includes them that has a Yeti behind it, and keeps the accounts there."""
     yeti = [
-        ("nginx.conf", "include cdr-api/accounts.conf;", ""),
-        ("nginx.conf", "include cdr-api/auth.conf;", ""),
+        *(("nginx.conf", f"include cdr-api/{part}.conf;", "") for part in ("accounts", "auth", "statistics")),
         ("nginx.conf", "include cdr-api/proxy.conf;", "return 200 yeti;"),
     ]
     monkeypatch.setattr("tests.gateway.conftest.ALSO", yeti)

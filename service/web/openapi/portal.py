@@ -157,7 +157,7 @@ def _parameters(statistic: Statistic, calls: Resource) -> Iterator[Parameter]:
         yield {"name": name, "in": "query", "required": required, "description": text, "schema": schema}
     for name, _, operator, field in statistics.rules(statistic, calls):
         text = f"{field.metadata['description']} {parameters.MEANINGS[operator]}"
-        schema = {"type": "string"} if "prefix" in name else schemas.of(field, schemas.READ)
+        schema = schemas.of(field, {**schemas.READ, **schemas.ELEMENTS})  # A single text, but without commas' meaning.
         yield {"name": name, "in": "query", "description": text, "schema": schema}
 
 
