@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from aiohttp import web
+from aiohttp import web, web_app
 from aiohttp.test_utils import TestClient, TestServer
 
 from service import settings
@@ -302,6 +302,7 @@ async def serve() -> AsyncIterator[Serve]:
     yield start
     for client in clients:
         await client.close()
+    web_app._cached_build_middleware.cache_clear()  # It would keep a thousand applications.
 
 
 @pytest.fixture
