@@ -75,7 +75,7 @@ class Secrets(types.List):
         try:
             return [text.encode("utf-8", "surrogateescape") for text in texts]
         except UnicodeEncodeError as error:
-            raise ValidationError("A secret has an unpaired surrogate, which is not text.") from error
+            raise ValidationError("A secret contains an unpaired surrogate.") from error
 
 
 class Endpoint(types.String):

@@ -61,7 +61,7 @@ def run(settings: Settings, job: ExportJob) -> None:
     except ApiError as error:
         raise ExportError(" ".join(problem.detail for problem in error.errors)) from error
     except TooManyRowsError as error:
-        raise ExportError(f"There are more than export.max_rows = {settings.export.max_rows} records.") from error
+        raise ExportError(f"The export has more than export.max_rows = {settings.export.max_rows} records.") from error
     except OverflowError as error:
         raise ExportError(str(error)) from error
     except BrokenPipeError:
@@ -87,7 +87,7 @@ async def _caller(subject: Subject, access: Access) -> Caller:
     try:
         return await access.caller(subject)
     except UnauthorizedError as error:
-        raise ExportError("There is no such access row, or no such customer and profile.") from error
+        raise ExportError("The access row, the customer or the profile does not exist.") from error
 
 
 async def _export(services: Services, job: ExportJob, parameters: Parameters, caller: Caller) -> None:
@@ -125,5 +125,5 @@ def _writer(job: ExportJob, file: BinaryIO, resource: Resource, headings: Sequen
     try:
         from service.tables import parquet  # Its library is large, and an extra.
     except ImportError as error:
-        raise ExportError("Parquet needs another package: pip install '.[parquet]'.") from error
+        raise ExportError("Parquet needs the extra parquet: pip install '.[parquet]'.") from error
     return parquet.ParquetWriter(file, resource, headings)

@@ -98,7 +98,7 @@ class Connection:
                 fallback = connection
                 continue
             connection.close()
-            problems.append(f"the server is not what target_session_attrs={target} asks for")
+            problems.append(f"the server does not match target_session_attrs={target}")
         if fallback is not None:
             return fallback
         raise psycopg2.OperationalError("; ".join(dict.fromkeys(problems)))
@@ -134,7 +134,7 @@ class Connection:
             raise
         if not rows:
             self.close()
-            raise psycopg2.OperationalError(f"the server has ignored the connection parameter options; {POOLER}")
+            raise psycopg2.OperationalError(f"the server ignored the connection parameter options; {POOLER}")
         in_recovery, read_only, *_ = rows[0]
         return in_recovery, read_only
 
@@ -214,7 +214,7 @@ class Connection:
             raise timed_out() from error
         except psycopg2.OperationalError as error:
             if self._aborted:
-                raise TimeoutError("the server no longer answers") from error
+                raise TimeoutError("the server no longer responds") from error
             raise
         raw = self._cursor.raw
         return raw.fetchall() if raw.description else []

@@ -20,7 +20,7 @@ def problem_with(dsn: str) -> str | None:
     try:
         parse_dsn(dsn)
     except (psycopg2.ProgrammingError, ValueError) as error:
-        return f"is not a DSN of PostgreSQL ({_reason(error)}): {FORMS}"
+        return f"is not a PostgreSQL DSN ({_reason(error)}): {FORMS}"
     if _is_misread(dsn):
         return f"has a port that is not a number, or an @ or / that is not percent-encoded: {FORMS}"
     return None

@@ -208,7 +208,7 @@ class _Cursor:
         try:
             self._slot = await self._limiter.acquire(self._query.caller.customer_id, wait)
         except LimitExceededError as error:
-            raise errors.busy("Too many exports are under way.") from error
+            raise errors.busy("Too many exports are running.") from error
 
     def _release_slot(self) -> None:
         if self._slot is not None:

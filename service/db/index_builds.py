@@ -67,13 +67,13 @@ def _create(cursor: Cursor, wanted: SearchIndex, say: Say) -> None:
     for number, table in enumerate(partitions, 1):
         try:
             if _build(cursor, wanted, table, say):
-                say(f"{wanted.name}: {table.name} has it, {number} of {len(partitions)}")
+                say(f"{wanted.name}: {table.name} done, {number} of {len(partitions)}")
         except errors.UndefinedTable:
-            say(f"{wanted.name}: {table.name} is no longer there")
+            say(f"{wanted.name}: {table.name} no longer exists")
     for table in reversed(parents[1:]):
         _attach(cursor, wanted, table, say)
     for table in catalog.foreign:
-        say(f"{wanted.name}: {table.name} is a foreign table and is left as it is")
+        say(f"{wanted.name}: {table.name} is a foreign table, skipped")
 
 
 def _build(cursor: Cursor, wanted: SearchIndex, table: Table, say: Say) -> bool:
@@ -81,7 +81,7 @@ def _build(cursor: Cursor, wanted: SearchIndex, table: Table, say: Say) -> bool:
     found = _found(cursor, wanted, table)
     unfinished = [index for index in found if not index.valid]
     for index in unfinished:
-        say(f"{wanted.name}: {index.name} is unfinished and is built again")
+        say(f"{wanted.name}: {index.name} is unfinished, rebuilding")
         cursor.execute(f"{'REINDEX' if index.parent else 'DROP'} INDEX CONCURRENTLY {index.name}")
     if not _found(cursor, wanted, table):
         cursor.execute(f"CREATE INDEX CONCURRENTLY ON {table.name} USING {wanted.definition}")
@@ -111,7 +111,7 @@ def _drop(cursor: Cursor, unwanted: SearchIndex, say: Say) -> None:
                 _locked(cursor, f"DROP INDEX {index.name}", say)
             else:
                 cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
-            say(f"{unwanted.name}: {index.name} is dropped")
+            say(f"{unwanted.name}: {index.name} dropped")
 
 
 def _found(cursor: Cursor, wanted: SearchIndex, table: Table) -> list[Index]:
@@ -133,14 +133,14 @@ def _locked(cursor: Cursor, statement: str, say: Say) -> None:
         finally:
             cursor.execute("SELECT set_config('lock_timeout', '0', false)")
         time.sleep(PAUSE)
-    raise SchemaError(f"The lock was never free in {MAX_ATTEMPTS} attempts: {statement}. The same command goes on.")
+    raise SchemaError(f"No lock after {MAX_ATTEMPTS} attempts: {statement}. Run the same command to continue.")
 
 
 def _require_rights(cursor: Cursor) -> None:
     cursor.execute(OWNER)
     for owns, role, owner in cursor:
         if not owns:
-            raise SchemaError(f"The role {role} may not change indexes of cdr.cdr: its owner {owner} may.")
+            raise SchemaError(f"The role {role} may not change indexes of cdr.cdr; use its owner {owner}.")
     cursor.execute("SELECT pg_try_advisory_lock(%s)", (ADVISORY_LOCK,))
     if cursor.fetchone() != (True,):
         raise SchemaError("Another process is building or dropping indexes of this database.")
@@ -152,8 +152,8 @@ def _require_trigrams(cursor: Cursor) -> None:
         cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
     except psycopg2.Error as error:
         raise SchemaError(
-            "The indexes named *_trgm need the extension pg_trgm, which is not there and could not be created:"
-            f" {error.diag.message_primary}. A superuser may run CREATE EXTENSION pg_trgm."
+            "The indexes named *_trgm need the extension pg_trgm, which is missing and could not be created:"
+            f" {error.diag.message_primary}. Run CREATE EXTENSION pg_trgm as a superuser."
         ) from error
     cursor.execute(TRIGRAMS)
     for (schema,) in cursor.fetchall():
@@ -163,7 +163,7 @@ def _require_trigrams(cursor: Cursor) -> None:
 def _catalog(cursor: Cursor) -> Catalog:
     catalog = indexes.read_catalog(cursor)
     if not catalog.tables:
-        raise SchemaError("There is no table cdr.cdr in this database.")
+        raise SchemaError("The table cdr.cdr does not exist in this database.")
     return catalog
 
 
@@ -184,6 +184,6 @@ def _session(dsn: str) -> Iterator[Cursor]:
     except psycopg2.OperationalError as error:
         raise SchemaError(f"The database failed: {' '.join(str(error).split())}") from error
     except psycopg2.Error as error:
-        raise SchemaError(f"PostgreSQL refused: {error.diag.message_primary or error}.") from error
+        raise SchemaError(f"PostgreSQL reported: {error.diag.message_primary or error}.") from error
     finally:
         extensions.set_wait_callback(None)

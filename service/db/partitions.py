@@ -56,9 +56,11 @@ class PartitionDirectory:
         while True:
             try:
                 await self.refresh()
-                self._problems.ended("refresh", "partitions read again")
+                self._problems.ended("refresh", "partition directory refreshed again")
             except ApiError as error:
-                self._problems.failed("refresh", "partitions not read", error=one_line(error.__cause__ or error))
+                self._problems.failed(
+                    "refresh", "partition directory not refreshed", error=one_line(error.__cause__ or error)
+                )
             if self.refreshed is not None:
                 metrics.DIRECTORY_AGE_SECONDS.set(self._clock() - self.refreshed)
             self._wake.clear()

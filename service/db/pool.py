@@ -201,7 +201,7 @@ class Pool:
         """Makes a connection idle, unless it is closed or to be replaced."""
         del self._busy[connection]
         if connection.cannot_prepare and self.limits.prepared:
-            log.warning("statements cannot be prepared here", database=self._database)
+            log.warning("prepared statements not supported", database=self._database)
             self.limits = replace(self.limits, prepared=0)
         if (self._closed or connection.expired) and not connection.closed:
             connection.close()

@@ -133,7 +133,7 @@ class ReplicaRouter:
         """How many seconds it is behind, and why it must not be read from, if so."""
         [(in_recovery, started, lag)] = await replica.pool.checks.fetch(STATE)
         if not in_recovery and await self.primary.checks.fetch(SERVER) != [(started,)]:
-            return None, "it is not a standby, and not the primary itself"
+            return None, "the server is neither a standby nor the primary"
         if lag is None:
-            return None, "its lag is not known"
-        return lag, None if lag <= self.max_lag else "it is too far behind"
+            return None, "the lag is unknown"
+        return lag, None if lag <= self.max_lag else "the lag exceeds databases.cdr.replica_max_lag"

@@ -39,7 +39,7 @@ def apply(dsn: str, folder: Path) -> list[str]:
     """Run the folder's *.sql in name order in one transaction and return their names; raises SchemaError."""
     files = sorted(folder.glob("*.sql"))
     if not files:
-        raise SchemaError(f"There are no SQL files in {folder}.")
+        raise SchemaError(f"No SQL files in {folder}.")
     with _transaction(dsn) as cursor:
         for file in files:
             _run_file(cursor, file)
@@ -88,8 +88,8 @@ def _refuse_beside_other_kinds(day: date, existing: list[tuple[str, str, str]]) 
     _, name, kind = max(before, key=lambda f: moment(f[0][1])) if before else min(after, key=lambda f: moment(f[0][0]))
     if kind != ORDINARY:
         raise SchemaError(
-            f"No partition for {day}: {name} is {KINDS.get(kind, 'of another kind')}, and an ordinary partition would "
-            "keep the day's calls on this server. Create it as that one was created."
+            f"No partition for {day}: {name} is {KINDS.get(kind, 'of another kind')}, but an ordinary partition would "
+            "store the day's calls on this server. Create the partition in the same way as that one."
         )
 
 
@@ -109,7 +109,7 @@ def _prepare_session(cursor: Cursor) -> None:
     try:
         cursor.execute(set_local({**FORMATS, "transaction_read_only": "off", "statement_timeout": "0"}))
     except psycopg2.Error as error:
-        raise SchemaError(f"The database cannot be written: {error.diag.message_primary or error}.") from error
+        raise SchemaError(f"The database is not writable: {error.diag.message_primary or error}.") from error
 
 
 def _run_file(cursor: Cursor, file: Path) -> None:

@@ -53,7 +53,7 @@ class PartitionSearch:
     async def find(self, identifier: int) -> Found:
         """When the calls with this id began, as of now. Raises ApiError, at once if too many ids wait."""
         if len(self._waiting) >= self._limits.waiting:
-            raise busy("Too many requests look for unknown records.")
+            raise busy("Too many requests are searching for unknown records.")
         waiter = self._waiting.setdefault(identifier, asyncio.get_running_loop().create_future())
         if self._running is None or self._running.done():
             # Outside the request's context, because the search belongs to all that wait for it.

@@ -28,7 +28,7 @@ ACCOUNT = "00000000-0000-4000-8000-000000001011"  # One of its accounts.
 def run(settings: Settings, folder: str) -> None:
     """Serves until a signal ends it. Raises Unavailable, ListenError."""
     with Server.start(Path(folder), progress=_say) as postgres:
-        _say("making the demo's tables and calls ...")
+        _say("Creating the demo tables and calls ...")
         dsn = postgres.dsn()
         for name in ("cdr", "routing"):
             schema.apply(dsn, SQL / "schema" / name)
@@ -70,9 +70,9 @@ def _introduce(url: str, dsn: str, token: str) -> None:
     login = json.dumps({"auth": {"login": LOGIN, "password": PASSWORD, "cookie_auth": True}})
     _say(
         f"""
-The demo serves on {url} (process {os.getpid()}); Ctrl-C ends it.
+The demo listens on {url} (process {os.getpid()}). Press Ctrl-C to stop it.
 
-This page describes the API and tries requests, with the token below:
+This page documents the API and sends requests with the token below:
 
   {api}/docs
 
@@ -87,13 +87,13 @@ In another terminal:
   curl -i -H "Authorization: $TOKEN" '{api}/origination-statistics?{hours}'
   curl -o call.wav -H "Authorization: $TOKEN" '{api}/incoming-cdrs/{RECORDED}/rec'
 
-The same by a session in a cookie. The login is {LOGIN}, its password is {PASSWORD}:
+The same with a session cookie. The login is {LOGIN}, the password is {PASSWORD}:
 
   curl -i -c cookies -H 'Content-Type: application/json' -d '{login}' '{api}/auth'
   curl -i -b cookies -c cookies '{api}/origination-statistics-quality?{quarters}'
   curl -i -b cookies -c cookies -X DELETE '{api}/auth'
 
-And a list as a file:
+Export a list to a file:
 
   export CDR_API_DATABASES__CDR__DSN={dsn} CDR_API_DATABASES__ROUTING__DSN={dsn}
   {_program()} export incoming-cdrs --api-access {LISTENER} --output calls.csv

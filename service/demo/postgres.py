@@ -139,9 +139,9 @@ def _make_data(programs: Programs, folder: Path, progress: Callable[[str], None]
         made_by = (data / "PG_VERSION").read_text().strip()
         if made_by == version:
             return
-        progress(f"The data in {folder} is of PostgreSQL {made_by} and this is {version}: making it anew.")
+        progress(f"The data in {folder} is of PostgreSQL {made_by}, but this is {version}: creating it again.")
         shutil.rmtree(data)
-    progress(f"Making a data folder of PostgreSQL {version} in {folder}.")
+    progress(f"Creating a PostgreSQL {version} data directory in {folder}.")
     shutil.rmtree(unfinished, ignore_errors=True)
     if not any(programs.run("initdb", "-D", str(unfinished), *INITDB, *locale.split()) for locale in LOCALES):
         raise EmbeddedPostgresError(f"initdb failed in {folder}:\n{programs.last_words()}")

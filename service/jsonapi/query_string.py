@@ -95,4 +95,4 @@ def _store(node: Parameters, name: str, levels: list[str], value: Value) -> None
 
 def _must_be(found: Value, kind: type | tuple[type, ...], name: str) -> None:
     if not isinstance(found, kind):
-        raise errors.bad_request(f"The query string uses {name} in contradicting ways.")
+        raise errors.bad_request(f"The query string uses {name} with conflicting structures.")

@@ -84,7 +84,7 @@ def _operators(settings: Settings) -> socket.socket | None:
     try:
         return _bound("admin", settings.admin.host, settings.admin.port)
     except ListenError as error:
-        log.error("no operator's port", error=str(error))
+        log.error("admin port not available", error=str(error))
         return None
 
 
@@ -96,7 +96,7 @@ def _bound(section: str, host: str, port: int) -> socket.socket:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         problem = f"{section}.host, {section}.port: {host}:{port}: {reason}"
         if error.errno == errno.EADDRINUSE:
-            raise AddressInUseError(f"{problem}; CDR_API_{section.upper()}__PORT chooses another port") from error
+            raise AddressInUseError(f"{problem}; set CDR_API_{section.upper()}__PORT to another port") from error
         raise ListenError(problem) from error
     bound.setblocking(False)
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)  # Connections inherit it.

@@ -94,7 +94,7 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
         try:
             self.settings = self.reload_settings() if self.reload_settings else self.settings
         except SettingsError as error:
-            log.error("settings cannot be used, the old ones stay", problems=error.problems)
+            log.error("invalid settings, keeping the old ones", problems=error.problems)
 
     def close(self) -> None:
         for listening in self.sockets:

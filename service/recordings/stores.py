@@ -42,9 +42,9 @@ def problems(settings: Recordings) -> Iterator[str]:
         if settings.mode != mode and given[mode]:
             yield f"{key}: is set, but recordings.mode is {settings.mode}"
     if settings.mode == "directory" and settings.directory and not Path(settings.directory).is_dir():
-        yield f"recordings.directory: {settings.directory} is no folder"
+        yield f"recordings.directory: {settings.directory} is not a directory"
     if settings.mode == "s3" and not importlib.util.find_spec("aiobotocore"):
-        yield "recordings.mode: s3 needs the extra s3 to be installed: pip install '.[s3]'"
+        yield "recordings.mode: s3 needs the extra s3: pip install '.[s3]'"
     if bool(settings.s3.access_key_id) != bool(settings.s3.secret_access_key):
         missing = "access_key_id" if settings.s3.secret_access_key else "secret_access_key"
-        yield f"recordings.s3.{missing}: is required together with the other half of the credentials"
+        yield f"recordings.s3.{missing}: is required, because the other part of the credentials is set"

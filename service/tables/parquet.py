@@ -54,5 +54,5 @@ class ParquetWriter:
             return pa.array(values).cast(column.type)
         except pa.ArrowInvalid as error:
             raise OverflowError(
-                f"{column.name} holds what Parquet's {column.type} cannot; take another format."
+                f"{column.name} has a value that Parquet's {column.type} cannot represent; use another format."
             ) from error

@@ -134,7 +134,7 @@ class Connection(web.RequestHandler):
             return responses.refusal(bad_request("The request is not valid HTTP."))
         log.error("request failed", exc_info=exc)
         if request.writer.output_size:
-            raise ConnectionError("An answer has begun already.")
+            raise ConnectionError("The response has already started.")
         return responses.refusal(internal_error())
 
     def pause_writing(self) -> None:

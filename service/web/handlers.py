@@ -131,7 +131,7 @@ async def _search(request: web.Request, query: Query, identifier: str) -> Row | 
             return await state.services.lookup.everywhere(query, identifier)
     except LimitExceededError as error:
         metrics.REQUESTS_REFUSED.labels(error.reason).inc()
-        raise errors.busy("Too many requests look for unknown records.") from error
+        raise errors.busy("Too many requests are searching for unknown records.") from error
 
 
 def _account_column(request: web.Request) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ def base(request: web.Request) -> str:
         forwarded = _joined(request, "X-Forwarded-Host").rpartition(",")[2].strip()
         host = forwarded if HOST.fullmatch(forwarded) else host
     if not HOST.fullmatch(host):
-        raise bad_request("The header Host names no host.")
+        raise bad_request("Invalid Host header.")
     return f"{scheme}://{host.removesuffix(DEFAULT_PORT[scheme]).removesuffix(':')}"
 
 

@@ -22,7 +22,7 @@ from service.web.keys import BROKEN_OFF, BYTES_SENT, CALLER, RESPONSE_STARTED, S
 
 SEGMENT = 65536  # Bytes of a file in which a client has to make progress once in each `listen.write_timeout`.
 GRACE = 60.0  # Seconds before a client's rate matters.
-GONE = "The client has gone, or has taken nothing for too long."
+GONE = "The client disconnected, or did not read within listen.write_timeout."
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ async def write_file(request: web.Request, part: FileSlice) -> None:
             raise ConnectionResetError(GONE) from error
         _count(request, sent)
         if sent < count:
-            raise TruncatedError("The file has become shorter.")
+            raise TruncatedError("The file was truncated while it was sent.")
 
 
 @asynccontextmanager
@@ -111,6 +111,6 @@ def _count(request: web.Request, size: int) -> None:
     request[BYTES_SENT] = request.get(BYTES_SENT, 0) + size
     seconds = time.monotonic() - request[RESPONSE_STARTED]
     if seconds > limits.max_duration:
-        raise ConnectionResetError("Sending has taken too long.")
+        raise ConnectionResetError("The response exceeded streams.max_duration.")
     if seconds > GRACE and request[BYTES_SENT] < limits.min_rate * seconds:
-        raise ConnectionResetError("The client reads too slowly.")
+        raise ConnectionResetError("The client reads more slowly than streams.min_rate.")

@@ -86,7 +86,7 @@ def test_a_dynamic_subject_and_standard_output(known: dict[str, str]) -> None:
     [
         ("filter[foo_eq]=1", "x.csv", (), 2, "foo_eq is not allowed."),
         ("", "x.xlsx", (), 2, "--format: must be one of csv, ndjson, parquet"),
-        ("", "x.csv", ("--api-access", "99999"), 1, "no such access row"),
+        ("", "x.csv", ("--api-access", "99999"), 1, "access row, the customer or the profile does not exist"),
         ("", "nowhere/x.csv", (), 1, "No such file"),
     ],
 )
@@ -161,7 +161,7 @@ async def test_the_dialect_of_spreadsheets_is_the_apis(golden: Api, known: dict[
 def test_only_csv_has_dialects(known: dict[str, str], tmp_path: Path, suffix: str) -> None:
     words = ["export", "cdrs", "--api-access", "1", "--dialect", "excel", "--output", str(tmp_path / f"x.{suffix}")]
     ended = run(words, **known)
-    assert (ended.returncode, ended.stderr) == (2, "cdr-api: --dialect: only csv has dialects\n")
+    assert (ended.returncode, ended.stderr) == (2, "cdr-api: --dialect: requires --format csv\n")
 
 
 def test_a_file_that_did_not_become_whole_leaves_the_old_one(data: Data, tmp_path: Path) -> None:
