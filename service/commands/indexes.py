@@ -1,4 +1,4 @@
-"""The command that shows, builds and drops search indexes: names in, a table or lines of progress out."""
+"""The command `cdr-api database indexes`: shows, creates and drops search indexes."""
 
 import sys
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
 def run(dsn: str, to_create: Sequence[str], to_drop: Sequence[str]) -> None:
-    """Builds or drops the indexes of these names, or shows all. Raises SchemaError, KeyboardInterrupt."""
+    """Creates or drops the named indexes, or shows all. Raises SchemaError, KeyboardInterrupt."""
     try:
         if to_create:
             index_builds.create(dsn, _named(to_create), _say)

@@ -1,8 +1,8 @@
-"""Builds and drops search indexes while calls are being written, partition by partition, and goes on where it stopped.
+"""Builds and drops search indexes, partition by partition and without blocking writes. A restart continues the work.
 
-The parent table gets its index first, which is empty and takes a short lock, so that new partitions get theirs at once.
-Each partition's index is built concurrently and then attached. Whatever needs a lock that writers would wait behind
-gives up after LOCK_TIMEOUT and tries again.
+The parent table gets its index first, which is empty and takes a short lock, so that new partitions inherit it. Each
+partition's index is built concurrently and then attached. Statements that need a lock which blocks writers give up
+after LOCK_TIMEOUT and are retried.
 """
 
 import time
@@ -19,7 +19,7 @@ from service.db.schema import SchemaError
 
 LOCK_TIMEOUT = "1s"
 MAX_ATTEMPTS = 300
-PAUSE = 1.0  # Seconds between two attempts.
+PAUSE = 1.0  # Seconds between attempts.
 ADVISORY_LOCK = 0x6364722D696478  # "cdr-idx"
 OWNER = """
 SELECT pg_has_role(relowner, 'USAGE'), current_user, pg_get_userbyid(relowner)
@@ -40,7 +40,7 @@ def inspect(dsn: str) -> Catalog:
 
 
 def create(dsn: str, wanted: Sequence[SearchIndex], say: Say) -> None:
-    """Build what is missing, index after index. Raises SchemaError, KeyboardInterrupt."""
+    """Build the missing indexes. Raises SchemaError, KeyboardInterrupt."""
     with _session(dsn) as cursor:
         _require_rights(cursor)
         if any(index.is_trigram for index in wanted):
@@ -50,7 +50,7 @@ def create(dsn: str, wanted: Sequence[SearchIndex], say: Say) -> None:
 
 
 def drop(dsn: str, unwanted: Sequence[SearchIndex], say: Say) -> None:
-    """Drop the indexes of these definitions, whatever their names. Raises SchemaError, KeyboardInterrupt."""
+    """Drop all indexes with these definitions, regardless of their names. Raises SchemaError, KeyboardInterrupt."""
     with _session(dsn) as cursor:
         _require_rights(cursor)
         for index in unwanted:
@@ -77,7 +77,7 @@ def _create(cursor: Cursor, wanted: SearchIndex, say: Say) -> None:
 
 
 def _build(cursor: Cursor, wanted: SearchIndex, table: Table, say: Say) -> bool:
-    """Makes the partition's index whole and attaches it; False if it already was."""
+    """Builds, or rebuilds, the partition's index and attaches it. Returns False if nothing was to do."""
     found = _found(cursor, wanted, table)
     unfinished = [index for index in found if not index.valid]
     for index in unfinished:
@@ -89,7 +89,7 @@ def _build(cursor: Cursor, wanted: SearchIndex, table: Table, say: Say) -> bool:
 
 
 def _attach(cursor: Cursor, wanted: SearchIndex, table: Table, say: Say) -> bool:
-    """Attaches the table's index to its parent's; False if one already was."""
+    """Attaches the table's index to that of its parent. Returns False if nothing was to do."""
     found = _found(cursor, wanted, table)
     if any(index.parent for index in found):
         return False
@@ -102,7 +102,7 @@ def _attach(cursor: Cursor, wanted: SearchIndex, table: Table, say: Say) -> bool
 
 
 def _drop(cursor: Cursor, unwanted: SearchIndex, say: Say) -> None:
-    """The parent's index takes all that are attached with it; the others are dropped concurrently."""
+    """Drops the parent's index, which also drops all attached ones; drops the others concurrently."""
     for table in _catalog(cursor).tables:
         for index in _found(cursor, unwanted, table):
             if index.parent:
@@ -115,13 +115,13 @@ def _drop(cursor: Cursor, unwanted: SearchIndex, say: Say) -> None:
 
 
 def _found(cursor: Cursor, wanted: SearchIndex, table: Table) -> list[Index]:
-    """The table's indexes of this definition as they are now, valid ones first."""
+    """The table's current indexes with this definition, valid ones first."""
     found = [i for i in indexes.read_indexes(cursor, [table.oid]) if i.definition == wanted.definition]
     return sorted(found, key=lambda index: not index.valid)
 
 
 def _locked(cursor: Cursor, statement: str, say: Say) -> None:
-    """Runs a statement that has to wait for a lock, without making writers wait longer than LOCK_TIMEOUT."""
+    """Runs a statement that waits for a lock, and blocks writers for LOCK_TIMEOUT at most."""
     for attempt in range(MAX_ATTEMPTS):
         cursor.execute("SELECT set_config('lock_timeout', %s, false)", (LOCK_TIMEOUT,))
         try:
@@ -147,7 +147,7 @@ def _require_rights(cursor: Cursor) -> None:
 
 
 def _require_trigrams(cursor: Cursor) -> None:
-    """The extension, created if the role may; its schema on the search path."""
+    """Creates the extension if it is missing, and sets the search path to its schema. Raises SchemaError."""
     try:
         cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
     except psycopg2.Error as error:
@@ -169,7 +169,7 @@ def _catalog(cursor: Cursor) -> Catalog:
 
 @contextmanager
 def _session(dsn: str) -> Iterator[Cursor]:
-    """A connection without time limits, whose statements Ctrl-C cancels. Raises SchemaError."""
+    """A connection without timeouts. Ctrl-C cancels its statements. Raises SchemaError, KeyboardInterrupt."""
     extensions.set_wait_callback(extras.wait_select)
     try:
         with closing(psycopg2.connect(dsn)) as connection:

@@ -1,4 +1,4 @@
-"""Settings to listening processes, until a signal ends them."""
+"""Starts the server processes and runs them until a signal."""
 
 import asyncio
 import errno
@@ -17,17 +17,17 @@ from service.process.graceful import BACKLOG, GracefulRunner
 from service.settings import Settings
 from service.web.app import open_application
 
-UNSENT = 32768  # Bytes that the kernel keeps unsent; with more, the progress of a slow client would show too seldom.
+UNSENT = 32768  # Bytes of unsent data in the kernel; with more, progress of slow clients is visible too rarely.
 
 log = structlog.get_logger()
 
 
 class ListenError(Exception):
-    """An address cannot be listened on; the message says which and why."""
+    """Listening on an address failed; the message has the address and the reason."""
 
 
 class AddressInUseError(ListenError):
-    """Another process listens there."""
+    """Another process listens on the address."""
 
 
 def run(
@@ -35,9 +35,9 @@ def run(
     on_ready: Callable[[str], None] = lambda url: None,
     reload_settings: Callable[[], Settings] | None = None,
 ) -> None:
-    """Serves until SIGINT or SIGTERM; `ready` gets the URL once requests are taken. Raises ListenError.
+    """Serves until SIGINT or SIGTERM. Calls `on_ready` with the URL when requests are accepted. Raises ListenError.
 
-    `again` reads the settings anew, for workers that are started by SIGHUP.
+    `reload_settings` reads the settings again, for workers started by SIGHUP.
     """
     open_files.raise_limit()
     listening, admin = _bound("listen", settings.listen.host, settings.listen.port), _operators(settings)
@@ -78,7 +78,7 @@ def _started(
 
 
 def _operators(settings: Settings) -> socket.socket | None:
-    """The operator's port, or None: where another process has it, customers are served all the same."""
+    """The socket of the admin port, or None: the API is served even if another process uses the port."""
     if settings.admin.port is None:
         return None
     try:
@@ -109,7 +109,7 @@ def _url(bound: socket.socket) -> str:
 
 
 def _signalled() -> asyncio.Event:
-    """Is set by the first signal to stop, however early it comes."""
+    """An event that SIGINT or SIGTERM sets."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
