@@ -49,18 +49,19 @@ class VerifiedToken:
 class TokenService:
     """Signs with the first secret and verifies with all. `lifetime` is in seconds; None issues tokens without `exp`.
 
-    Verified tokens are cached; their times are checked at every use.
+    Verified tokens are cached; their times are checked at every use. `clock` returns seconds since 1970.
     """
 
-    def __init__(self, secrets: Sequence[bytes], lifetime: int | None) -> None:
+    def __init__(self, secrets: Sequence[bytes], lifetime: int | None, clock: Callable[[], float] = time.time) -> None:
         self._keys = [_key(secret) for secret in secrets]
         self._cached = lru_cache(MAX_TOKENS)(self._verified)
         self.lifetime = lifetime
+        self.clock = clock
 
     def read(self, token: str) -> Subject:
         """The subject of a token: the id of an access row, or the claims of a dynamic token. Raises ApiError (401)."""
         known = self._known(token)
-        _require(known.start <= time.time() < known.end)
+        _require(known.start <= self.clock() < known.end)
         return known.subject
 
     def issue(self, subject: Subject) -> str:
@@ -69,7 +70,7 @@ class TokenService:
         if isinstance(subject, DynamicClaims):
             claims |= {"sub": DYNAMIC, "cfg": {name: getattr(subject, name) for name in DynamicClaims.__slots__}}
         if self.lifetime is not None:
-            claims["exp"] = int(time.time()) + self.lifetime
+            claims["exp"] = int(self.clock()) + self.lifetime
         return str(jwt.encode(claims, self._keys[0], algorithm=ALGORITHM))
 
     def _known(self, token: str) -> VerifiedToken:

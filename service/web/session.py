@@ -1,6 +1,5 @@
 """The session cookie: a token starts or renews a session, the text `logout` ends it."""
 
-import time
 from wsgiref.handlers import format_date_time
 
 from service.auth.tokens import Subject, TokenService
@@ -13,5 +12,5 @@ def cookie(tokens: TokenService, subject: Subject) -> str:
     """The Set-Cookie header with a new token; cookie and token expire together (contract 4.6)."""
     parts = [f"{COOKIE}={tokens.issue(subject)}", "path=/"]
     if tokens.lifetime is not None:
-        parts.append(f"expires={format_date_time(time.time() + tokens.lifetime)}")
+        parts.append(f"expires={format_date_time(tokens.clock() + tokens.lifetime)}")
     return "; ".join([*parts, "httponly", "samesite=lax"])

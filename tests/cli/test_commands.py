@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SECRET, Data, Databases
-from tests.programs import SERVICE, environment, run, serving
+from tests.programs import SERVICE, environment, on_database, run, serving
 
 API = "/api/rest/customer/v1"
 
 
 def settings(dsn: str) -> dict[str, str]:
-    return {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "AUTH__SECRETS": json.dumps([SECRET])}
+    return on_database(dsn, AUTH__SECRETS=json.dumps([SECRET]))
 
 
 def get(url: str, token: str = "") -> tuple[int, bytes]:

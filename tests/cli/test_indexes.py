@@ -15,8 +15,8 @@ from tests.programs import SERVICE, environment, run
 
 COMMAND = ["database", "indexes"]
 BUILDING = (
-    "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"
-    " AND datname = current_database()"
+    "SELECT 1 FROM pg_stat_progress_create_index"
+    " WHERE datname = current_database() AND command = 'CREATE INDEX CONCURRENTLY' AND phase LIKE 'waiting for %'"
 )
 
 

@@ -15,10 +15,10 @@ from service.db import schema
 from service.demo.postgres import Server
 from service.files import SQL
 from tests.conftest import SECRET, Databases
-from tests.programs import SERVICE, environment, run
+from tests.programs import SERVICE, environment, on_database, run
 
 NOWHERE = "postgresql://u:hidden@127.0.0.1:1/x"
-KNOWN = {"DATABASES__CDR__DSN": NOWHERE, "DATABASES__ROUTING__DSN": NOWHERE, "AUTH__SECRETS": json.dumps([SECRET])}
+KNOWN = on_database(NOWHERE, AUTH__SECRETS=json.dumps([SECRET]))
 
 
 @pytest.mark.parametrize("command", [["token"], ["export", "cdrs", "--output", "-", "--format", "csv"]])
@@ -53,7 +53,7 @@ KEYS = ("databases.cdr.dsn", "databases.routing.dsn", "databases.cdr.replicas")
 
 @pytest.mark.parametrize("dsn", MISTYPED)
 def test_a_mistyped_dsn_is_named_by_its_key_and_never_shown(dsn: str) -> None:
-    given = {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "DATABASES__CDR__REPLICAS": json.dumps([dsn])}
+    given = on_database(dsn, DATABASES__CDR__REPLICAS=json.dumps([dsn]))
     ended = run(["serve"], **{**KNOWN, **given})
     assert ended.returncode == 2
     for line, key in zip(ended.stderr.splitlines(), KEYS, strict=True):

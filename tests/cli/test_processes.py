@@ -12,7 +12,7 @@ import pytest
 from service.auth.tokens import TokenService
 from tests.conftest import SECRET, Connect, Data
 from tests.load import asking, once, until
-from tests.programs import Program, run, serving
+from tests.programs import Program, on_database, run, serving
 
 LIST = "/api/rest/customer/v1/incoming-cdrs"
 PATIENT = {"LISTEN__KEEPALIVE_GRACE": "20"}  # Ends early, as soon as no connection is left.
@@ -28,7 +28,7 @@ def rows(data: Data) -> None:
 
 @pytest.fixture
 def known(data: Data) -> dict[str, str]:
-    return {"DATABASES__CDR__DSN": data.dsn, "DATABASES__ROUTING__DSN": data.dsn, "AUTH__SECRETS": json.dumps([SECRET])}
+    return on_database(data.dsn, AUTH__SECRETS=json.dumps([SECRET]))
 
 
 def token(secret: str = SECRET) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from service.auth.tokens import TokenService
 from tests.conftest import SECRET, Data
-from tests.programs import Program, serving
+from tests.programs import Program, on_database, serving
 from tests.storage import Storage
 
 PATH = "/api/rest/customer/v1/incoming-cdrs/{}/rec"
@@ -34,11 +34,7 @@ def settings(request: pytest.FixtureRequest, data: Data, tmp_path: Path, bucket:
         else:
             (tmp_path / f"{tag}.mp3").write_bytes(body)
     folder = {"RECORDINGS__MODE": "directory", "RECORDINGS__DIRECTORY": str(tmp_path)}
-    known = {
-        "DATABASES__CDR__DSN": data.dsn,
-        "DATABASES__ROUTING__DSN": data.dsn,
-        "AUTH__SECRETS": json.dumps([SECRET]),
-    }
+    known = on_database(data.dsn, AUTH__SECRETS=json.dumps([SECRET]))
     return known | (bucket.settings() if request.param == "s3" else folder)
 
 
