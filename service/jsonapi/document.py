@@ -24,7 +24,7 @@ def page(
 ) -> bytes:
     """A numbered page. `url` is that of the list, without a query. `total` is None if not counted (D22)."""
     meta = {"total-count-omitted": True} if total is None else {"total-count": total}
-    rest = {"meta": meta, "links": links.pages(url, parameters, page, total, more)}
+    rest = {"meta": meta, "links": links.page_links(url, parameters, page, total, more)}
     return _document(b"[", records, b"]", included, rest)
 
 

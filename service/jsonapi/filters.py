@@ -74,7 +74,7 @@ def _check_spelling(parameters: Parameters) -> None:
             raise errors.filter_not_allowed(name)
 
 
-def read(resource: Resource, parsed: ParsedFilters, now: datetime) -> tuple[Filter, ...]:
+def parse_values(resource: Resource, parsed: ParsedFilters, now: datetime) -> tuple[Filter, ...]:
     """The conditions. Lists of calls without a lower time bound start 24 hours ago. Raises BadRequestError."""
     conditions = {name: _condition(parsed_filter) for name, parsed_filter in parsed.items()}
     found = [condition for condition in conditions.values() if condition is not None]

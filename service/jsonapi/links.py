@@ -6,7 +6,7 @@ from service.query import Page
 KEPT = ("fields", "include", "sort", "filter")
 
 
-def pages(url: str, parameters: Parameters, page: Page, total: int | None, more: bool) -> dict[str, str]:
+def page_links(url: str, parameters: Parameters, page: Page, total: int | None, more: bool) -> dict[str, str]:
     """The links first, prev, next and last. Pages that do not exist are left out, and last if the total is unknown.
 
     `url` has no query. `more`: there is a record after the page.

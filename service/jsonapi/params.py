@@ -58,7 +58,7 @@ def parse_list(
     problems.raise_any()
     view = View(fieldsets, include)
     columns = render.renderer_for(resource, view).columns
-    return Query(resource, columns, caller, filters.read(resource, rules, now), sorts, window), view
+    return Query(resource, columns, caller, filters.parse_values(resource, rules, now), sorts, window), view
 
 
 def parse_record(resource: Resource, parameters: Parameters) -> View:

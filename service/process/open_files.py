@@ -18,7 +18,7 @@ def raise_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def fit(settings: Settings) -> Settings:
+def limit_connections(settings: Settings) -> Settings:
     """The settings, with listen.max_connections reduced if the limit on open files requires it."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:

@@ -51,7 +51,7 @@ def run(
 
 async def _runner(listening: socket.socket, admin: socket.socket | None, settings: Settings) -> GracefulRunner:
     metrics.init_label_values()
-    app = await open_application(open_files.fit(settings), admin)
+    app = await open_application(open_files.limit_connections(settings), admin)
     telemetry.install(app, settings.telemetry)
     return GracefulRunner(app, listening)
 

@@ -83,7 +83,7 @@ async def recording(request: web.Request) -> web.StreamResponse:
     if not exists:
         return recording_delivery.missing(request)
     request[SLOT].release()
-    return await recording_delivery.answer(request, local_tag)
+    return await recording_delivery.send(request, local_tag)
 
 
 HANDLERS = {

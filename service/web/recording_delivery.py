@@ -14,7 +14,7 @@ OF_CONTENT = ("content-type", "content-disposition")  # Omitted in a 304.
 log = structlog.get_logger()
 
 
-async def answer(request: web.Request, local_tag: str) -> web.StreamResponse:
+async def send(request: web.Request, local_tag: str) -> web.StreamResponse:
     """The recording with this tag, or an empty 404. Raises ApiError."""
     name = file_names.file_name(local_tag, request.app[STATE].settings.recordings.format)
     if name is None:

@@ -87,7 +87,7 @@ def wide(most_days: int) -> ExampleTable:
     return {"export-too-wide": (WIDE, lambda _: errors.export_too_wide(WIDE_DAYS, most_days))}
 
 
-def listed(operation: str, resource: Resource, way: str) -> dict[str, Example]:
+def list_examples(operation: str, resource: Resource, way: str) -> dict[str, Example]:
     """The recorded response of a list as `page`, as `cursors` or as a table; no table if attributes are hidden."""
     hidden = resource.hidden and way in FORMATS
     return {} if hidden else recorded(f"{operation}/{way}", resource.registry)

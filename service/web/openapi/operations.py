@@ -55,7 +55,7 @@ def _list(resource: Resource, most_days: int) -> Operation:
     if resource.meta.window:
         bad |= examples.wide(most_days)
     answers = {
-        "200": responses.listing(resource.type, partial(examples.listed, name, resource)),
+        "200": responses.list_response(resource.type, partial(examples.list_examples, name, resource)),
         "400": responses.refusal("Invalid query parameters.", examples.bad_queries(resource, bad)),
         **responses.document(),
     }
@@ -65,7 +65,7 @@ def _list(resource: Resource, most_days: int) -> Operation:
         name,
         f"A page of {resource.type}{window}, or all records as a table",
         resource.type,
-        parameters.listing(resource),
+        parameters.list_parameters(resource),
         answers,
     )
 
@@ -73,7 +73,9 @@ def _list(resource: Resource, most_days: int) -> Operation:
 def _one(resource: Resource) -> Operation:
     name = f"get{_camel(resource.singular)}"
     answers = {
-        "200": responses.answer("The record.", f"{resource.type}-document", examples.recorded(name, resource.registry)),
+        "200": responses.document_response(
+            "The record.", f"{resource.type}-document", examples.recorded(name, resource.registry)
+        ),
         "400": _bad(resource, resource, examples.RECORD),
         "404": _missing(resource),
         **responses.document(),
@@ -86,7 +88,7 @@ def _related(resource: Resource, account: ToAccount) -> Operation:
     name = f"get{_camel(resource.singular)}{_camel(ACCOUNT)}"
     target = resource.accounts
     answers = {
-        "200": responses.answer(
+        "200": responses.document_response(
             "The account, or null.", f"{target.type}-or-null", examples.recorded(name, resource.registry)
         ),
         "400": _bad(resource, target, {**examples.RECORD, **examples.PAGE}),
@@ -107,7 +109,7 @@ def _linkage(resource: Resource) -> Operation:
     name = f"get{_camel(resource.singular)}{_camel(ACCOUNT)}Linkage"
     recorded = examples.recorded(name, resource.registry)
     answers = {
-        "200": responses.answer("Type and id, or null.", f"{resource.type}-linkage", recorded),
+        "200": responses.document_response("Type and id, or null.", f"{resource.type}-linkage", recorded),
         "400": _bad(resource, resource, {}),
         "404": _missing(resource),
         **responses.document(),

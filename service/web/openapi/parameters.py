@@ -50,7 +50,7 @@ def identifier(resource: Resource) -> Parameter:
     }
 
 
-def listing(resource: Resource) -> list[Parameter]:
+def list_parameters(resource: Resource) -> list[Parameter]:
     """The parameters of a list."""
     filters = (_filter(rule) for rule in resource.filters.values())
     return [*_pages(), *_cursors(), *_tables(), _sort(resource), *record(resource), *filters]

@@ -106,7 +106,7 @@ def _auth() -> Iterator[Operation]:
         method="post",
         body={"required": True, "content": {type_: {"schema": CREDENTIALS} for type_ in JSON_TYPES}},
     )
-    headers = responses.named(*responses.ALWAYS, "no-store", "set-cookie")
+    headers = responses.header_references(*responses.ALWAYS, "no-store", "set-cookie")
     ended = {"description": "The cookie is expired.", "headers": headers}
     yield Operation("/auth", "logOut", "Log out", "auth", (), {"204": ended, **failures}, public=True, method="delete")
 
@@ -128,7 +128,7 @@ def _statistic(name: str, statistic: Statistic, calls: Resource) -> Operation:
                 {},
                 *responses.TAGGED,
             ),
-            "304": {"description": "Not modified.", "headers": responses.named(*headers)},
+            "304": {"description": "Not modified.", "headers": responses.header_references(*headers)},
             "400": _bad(),
             **responses.shared("401", "429", "500", "503"),
             "504": responses.refusal(

@@ -94,7 +94,7 @@ OF_RECORDINGS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def named(*names: str) -> dict[str, Any]:
+def header_references(*names: str) -> dict[str, Any]:
     return {SHARED_NAMES.get(name, name): _reference("headers", name) for name in names}
 
 
@@ -106,13 +106,17 @@ def refusal(text: str, shown: Mapping[str, Example], *more: str, session: bool =
     """An error document."""
     names = [name for name in (*DOCUMENT, "no-cache", *more) if session or name not in OF_CALLER]
     content = {"schema": _reference("schemas", "errors"), "examples": dict(shown)}
-    return {"description": text, "headers": named(*names), "content": {MEDIA_TYPE: content}}
+    return {"description": text, "headers": header_references(*names), "content": {MEDIA_TYPE: content}}
 
 
 def plain(text: str, media_type: str, schema: Mapping[str, Any], shown: Mapping[str, Example], *more: str) -> Response:
     """A response that is not JSON:API."""
     content = {"schema": schema, "examples": dict(shown)}
-    return {"description": text, "headers": named(*ALWAYS, *OF_CALLER, *more), "content": {media_type: content}}
+    return {
+        "description": text,
+        "headers": header_references(*ALWAYS, *OF_CALLER, *more),
+        "content": {media_type: content},
+    }
 
 
 def _same(text: str, reason: ApiError, *more: str, session: bool = True) -> Response:
@@ -120,7 +124,7 @@ def _same(text: str, reason: ApiError, *more: str, session: bool = True) -> Resp
 
 
 COMMON: Responses = {
-    "304": {"description": "Not modified.", "headers": named(*DOCUMENT, *TAGGED)},
+    "304": {"description": "Not modified.", "headers": header_references(*DOCUMENT, *TAGGED)},
     "401": _same("The token is missing or invalid.", errors.unauthorized(), session=False),
     "404": _same("Unknown path.", errors.not_found(), session=False),
     "406": _same("`Accept` allows neither JSON:API nor, for a list, a table.", errors.not_acceptable("text/html")),
@@ -152,13 +156,13 @@ def document() -> Responses:
     return shared("304", "401", "406", "429", *FAILURES)
 
 
-def answer(text: str, schema: str, shown: Mapping[str, Example]) -> Response:
+def document_response(text: str, schema: str, shown: Mapping[str, Example]) -> Response:
     """A JSON:API document."""
     content = {"schema": _reference("schemas", schema), "examples": dict(shown)}
-    return {"description": text, "headers": named(*DOCUMENT, *TAGGED), "content": {MEDIA_TYPE: content}}
+    return {"description": text, "headers": header_references(*DOCUMENT, *TAGGED), "content": {MEDIA_TYPE: content}}
 
 
-def listing(type_: str, shown: Callable[[str], Mapping[str, Example]]) -> Response:
+def list_response(type_: str, shown: Callable[[str], Mapping[str, Example]]) -> Response:
     """A numbered page, a cursor page or a table; `shown` returns the examples of each."""
     pages = [_reference("schemas", f"{type_}-{kind}") for kind in ("page", "cursor-page")]
     content = {
@@ -169,12 +173,16 @@ def listing(type_: str, shown: Callable[[str], Mapping[str, Example]]) -> Respon
             for name, table in FORMATS.items()
         },
     }
-    return {"description": "A page, or a table.", "headers": named(*ALWAYS, *OF_CALLER, *LISTED), "content": content}
+    return {
+        "description": "A page, or a table.",
+        "headers": header_references(*ALWAYS, *OF_CALLER, *LISTED),
+        "content": content,
+    }
 
 
 def recording(settings: Recordings) -> Responses:
     """A sound file, sent by the service or, with an empty body for X-Accel-Redirect, by nginx."""
-    headers = named(*ALWAYS, *OF_CALLER, "no-cache", *OF_RECORDINGS[settings.mode])
+    headers = header_references(*ALWAYS, *OF_CALLER, "no-cache", *OF_RECORDINGS[settings.mode])
     sound: dict[str, Any] = {"application/octet-stream" if settings.mode == "s3" else AUDIO[settings.format]: {}}
     sent = ("content-disposition",) if settings.mode == "s3" else ()
     return {
@@ -188,7 +196,7 @@ def recording(settings: Recordings) -> Responses:
 
 def file(text: str, media_type: str) -> Responses:
     """A public file, which may be missing."""
-    headers = named(*ALWAYS, *TAGGED, "content-security-policy")
+    headers = header_references(*ALWAYS, *TAGGED, "content-security-policy")
     return {
         "200": {"description": text, "headers": headers, "content": {media_type: {}}},
         "304": {"description": "Not modified.", "headers": headers},
