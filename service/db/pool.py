@@ -71,7 +71,7 @@ class Pool:
 
     @cached_property
     def checks(self) -> "Pool":
-        """A pool of one connection to the same database, for checks, which do not wait for requests."""
+        """A pool of one connection to the same database, so that checks do not wait for requests."""
         limits = replace(self.limits, size=1, prepared=0)
         return Pool(
             f"{self.name} checks",
@@ -136,7 +136,7 @@ class Pool:
                 raise
 
     async def ping(self) -> None:
-        """Returns if the database answers, also while all connections are busy. Raises ApiError."""
+        """Returns if the database responds, even while all connections are busy. Raises ApiError."""
         await (self.checks if self.busy else self).fetch(PING)
 
     async def close(self) -> None:
@@ -188,7 +188,7 @@ class Pool:
         except CONNECTION_ERRORS as error:
             problem = failures.one_line(error)
             self._problems.failed("connection", "database does not answer", database=self._database, error=problem)
-            self._reap()  # The idle connections have probably died as well.
+            self._reap()  # The idle connections are probably dead as well.
             raise unavailable() from error
         finally:
             self._opening.discard(opening)

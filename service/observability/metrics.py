@@ -140,7 +140,7 @@ def init_label_values() -> None:
         for labels in series:
             metric.labels(*labels)
     if FOLDER in os.environ:
-        READY._metric_init()  # Not before: the first process, which serves nothing, would be the least of all for ever.
+        READY._metric_init()  # Not in the main process, whose value would always be the minimum.
     for build in KNOWN[BUILD_INFO]:
         BUILD_INFO.labels(*build).set(1)
 

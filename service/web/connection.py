@@ -147,7 +147,7 @@ class Connection(web.RequestHandler):
             self._write_timer.cancel()
 
     def identify(self, customer: int) -> None:
-        """Says which customer the credentials of the request belong to that is being answered."""
+        """Stores the customer of the current request's credentials."""
         self._clients.identify(self._credentials, customer)
 
     def evict(self) -> None:
@@ -210,11 +210,11 @@ class Connection(web.RequestHandler):
         if len(self._head) <= MAX_BACKLOG:
             self._link.resume_reading()
         self._credentials = credentials_of(head)
-        client = self._clients.named(self._credentials, self._address())
+        client = self._clients.key_of(self._credentials, self._address())
         self._clients.turns.run(client, partial(self._parse, head))
 
     def _parse(self, head: bytes) -> None:
-        if not self._link.is_closing():  # It may have been closed before its turn.
+        if not self._link.is_closing():  # The connection may have been closed in the meantime.
             super().data_received(head)
 
     def _hold(self, body: int = 0) -> None:

@@ -20,7 +20,7 @@ from service.schemas.base import PREFIX
 from service.web import auth, exports, origin, parameters, recording_delivery, responses, routes, statistics
 from service.web.keys import ACCEPT, CALLER, ENDPOINT, FORMAT, ROUTE, SLOT, STATE
 
-RENDERED_AT_ONCE = 100  # Records, which takes one or two milliseconds.
+RENDER_BATCH = 100  # Records, which take one or two milliseconds.
 
 
 async def list_records(request: web.Request) -> web.StreamResponse:
@@ -155,12 +155,12 @@ async def _render(
 async def _records(
     renderer: Renderer, rows: Sequence[Row], base: str, accounts: Mapping[int, str] | None = None
 ) -> list[bytes]:
-    """Renders some at a time, so that other requests are not kept waiting by a long page."""
+    """Renders in batches and yields to the event loop in between, so that long pages do not delay other requests."""
     records: list[bytes] = []
-    for start in range(0, len(rows), RENDERED_AT_ONCE):
+    for start in range(0, len(rows), RENDER_BATCH):
         if start:
             await asyncio.sleep(0)
-        records += renderer.records(rows[start : start + RENDERED_AT_ONCE], base, accounts)
+        records += renderer.records(rows[start : start + RENDER_BATCH], base, accounts)
     return records
 
 
