@@ -155,9 +155,8 @@ def _parameters(statistic: Statistic, calls: Resource) -> Iterator[Parameter]:
         yield {"name": name, "in": "query", "required": required, "description": text, "schema": schema}
     for name, _, operator, field in statistics.rules(statistic, calls):
         text = f"{field.metadata['description']} {parameters.MEANINGS[operator]}"
-        schema = schemas.of(
-            field, {**schemas.READ, **schemas.ELEMENTS}
-        )  # A single text, in which commas have no meaning.
+        # A single text, in which commas have no meaning.
+        schema = schemas.of(field, {**schemas.READ, **schemas.ELEMENTS})
         yield {"name": name, "in": "query", "description": text, "schema": schema}
 
 
