@@ -28,6 +28,7 @@ from service.web.app import open_application
 from service.web.connection import Runner
 from tests import load
 from tests.load import Connection
+from tests.programs import on_database
 from tests.storage import Storage, storage
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -199,12 +200,7 @@ def data(postgres: Databases, prepared: str) -> Iterator[Data]:
 
 def configured(dsn: str, **environment: str) -> settings.Settings:
     """Settings for one database, with others as environment variables without their prefix."""
-    values = {
-        "DATABASES__CDR__DSN": dsn,
-        "DATABASES__ROUTING__DSN": dsn,
-        "AUTH__SECRETS": json.dumps([SECRET]),
-        **environment,
-    }
+    values = {**on_database(dsn, AUTH__SECRETS=json.dumps([SECRET])), **environment}
     return settings.load(None, {settings.PREFIX + name: value for name, value in values.items()})
 
 

@@ -1,4 +1,4 @@
-"""Compares a database with what the service's SQL needs of it: server, encoding, tables, columns and privileges."""
+"""Checks that a database has what the service's SQL needs: version, encoding, tables, columns and privileges."""
 
 import math
 import re
@@ -25,7 +25,7 @@ Column = tuple[str, str, str]  # Schema, table and column.
 
 
 class SchemaCheck:
-    """Checks one database: `cdr` for the calls, `routing` for the rest."""
+    """Checks one database: `cdr` (calls) or `routing` (everything else)."""
 
     def __init__(self, pool: Pool, database: str) -> None:
         self._pool = pool
@@ -33,7 +33,7 @@ class SchemaCheck:
         self._lock_warning = ""
 
     async def problems(self) -> list[str]:
-        """Each thing that is missing, in one line that names it. Raises ApiError if the database cannot be asked."""
+        """What is missing, one line each, which names the object. Raises ApiError if the database does not respond."""
         [(number, version, encoding, role)] = await self._pool.fetch(Statement.from_file("queries/server_properties"))
         found = []
         if number < MIN_VERSION * 10000:
@@ -53,7 +53,7 @@ class SchemaCheck:
         return list(dict.fromkeys(_described(role, *names) for names in rows))
 
     async def _check_locks(self) -> None:
-        """Too little room for locks is only a warning, since statements on all partitions are rare."""
+        """Logs a warning if the lock table is too small. Not a problem, since statements on all partitions are rare."""
         [(partitions, locks, capacity, setting)] = await self._pool.fetch(
             Statement.from_file("queries/partition_locks")
         )
@@ -71,7 +71,7 @@ class SchemaCheck:
 
 @cache
 def needed_columns() -> tuple[Column, ...]:
-    """The columns that any statement of the service reads, found in its SQL."""
+    """The columns that the service's statements read, parsed from its SQL files."""
     files = [*sorted((SQL / "resources").glob("*.sql")), *sorted((SQL / "queries").glob("*.sql"))]
     texts = [read_sql(f"{file.parent.name}/{file.stem}") for file in files]
     return tuple(sorted({column for text in texts for column in _columns(text)}))

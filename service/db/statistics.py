@@ -1,4 +1,4 @@
-"""Sums of calls, added up by PostgreSQL, and the changes of partitions that say how long they hold."""
+"""Reads sums of calls, and the change counters of partitions that tell whether cached sums are valid."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -20,7 +20,7 @@ class StatisticsRepository:
         self._calls = calls
 
     async def sums(self, query: Query, measures: Measures, starts: Sequence[int]) -> dict[int, CallSums]:
-        """The sums of the query's calls by start. Raises ApiError."""
+        """The sums of the query's calls by start of the bucket. Raises ApiError."""
         rows = await self._calls.fetch(select.sums(query, measures.duration, measures.price, starts))
         return {
             starts[max(0, bucket - 1)]: CallSums(calls, successful, failed, int(duration), int(talked), Decimal(price))
@@ -28,7 +28,7 @@ class StatisticsRepository:
         }
 
     async def partitions(self, oids: Sequence[int] | None = None) -> list[PartitionState]:
-        """All partitions with bounds in time, or some, as the primary knows them. Raises ApiError."""
+        """The partitions with time bounds, all or those with `oids`, from the primary. Raises ApiError."""
         wanted = None if oids is None else list(oids)
         rows = await self._calls.primary.fetch(Statement.from_file("queries/partition_changes", oids=wanted))
         return [

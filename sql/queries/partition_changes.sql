@@ -1,5 +1,5 @@
--- The partitions of cdr.cdr, and what differs after every change of their rows; none where PostgreSQL counts no changes, as
--- on a replica.
+-- The partitions of cdr.cdr with a text that changes with every change of their rows. No rows if PostgreSQL does not count
+-- changes, for example on a replica.
 SELECT pg_class.oid::bigint,
        pg_get_expr(pg_class.relpartbound, pg_class.oid),
        concat_ws(

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.conftest import GOLDEN, GOLDEN_SECRET, Databases
-from tests.programs import serving
+from tests.programs import on_database, serving
 
 HIDDEN = json.loads((GOLDEN / "golden_hidden.config.json").read_text())
 
@@ -33,7 +33,7 @@ def test_every_recorded_request_is_answered_as_the_reference_did(
 ) -> None:
     entries = (GOLDEN / corpus).read_text(encoding="utf-8").count("\n")
     dsn = postgres.dsn(golden_database)
-    known = {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "AUTH__SECRETS": json.dumps([GOLDEN_SECRET])}
+    known = on_database(dsn, AUTH__SECRETS=json.dumps([GOLDEN_SECRET]))
     with serving(**known, **settings) as program:
         replay = [sys.executable, str(GOLDEN / "replay.py"), "--golden", str(GOLDEN / corpus)]
         where = ["--base-url", program.url, "--tokens", str(GOLDEN / "tokens.json")]
