@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from service.tables.formats import CSV
+from service.web import streaming
 from service.web.encodings import takes_gzip
 from tests.conftest import Answer, Api, Data, Serve
 from tests.load import until
@@ -439,6 +440,27 @@ async def test_a_client_that_stops_reading_is_left(
         await until(lambda: "response truncated" in capsys.readouterr().out)
         with pytest.raises((aiohttp.ClientPayloadError, ConnectionResetError)):
             await response.read()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("streams.max_duration", "0.01"), ("streams.min_rate", "1000000000")], ids=["long", "slow"]
+)
+async def test_a_stream_that_takes_too_long_is_ended(
+    serve: Serve,
+    many: Data,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    value: str,
+) -> None:
+    """Also if its client reads all the time."""
+    monkeypatch.setattr(streaming, "GRACE", 0.0)
+    api = await serve(many.dsn, **{setting.upper().replace(".", "__"): value}, **WIDE)
+    async with reading(api, ALL) as response:
+        with pytest.raises((aiohttp.ClientPayloadError, ConnectionResetError)):
+            await response.read()
+    await until(lambda: setting in capsys.readouterr().out)
+    assert (await api.get("incoming-cdrs?filter[time_start_gteq]=2000-01-01&page[size]=1", 7)).status == 200
 
 
 async def test_exports_keep_no_list_waiting(serve: Serve, many: Data) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from service.auth.tokens import TokenService
 from tests.conftest import SECRET, Data
-from tests.load import until
+from tests.load import connect, until
 from tests.programs import Program, on_database, serving
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,13 @@ def calls(data: Data) -> Data:
 
 
 @pytest.fixture
-def program(calls: Data, tmp_path: Path) -> Iterator[Program]:
+def workers() -> str:
+    """Processes of the service."""
+    return "1"
+
+
+@pytest.fixture
+def program(calls: Data, tmp_path: Path, workers: str) -> Iterator[Program]:
     settings = on_database(
         calls.dsn,
         AUTH__SECRETS=json.dumps([SECRET]),
@@ -123,6 +129,7 @@ async def endless_lists(program: Program, calls: Data, clients: int, leave: floa
             yield
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_endless_lists_of_one_customer_leave_the_others_what_they_ask_for(program: Program, calls: Data) -> None:
     async with endless_lists(program, calls, clients=64):
         for customer in (B, C):
@@ -181,6 +188,27 @@ async def test_streams_that_are_not_read_leave_room_for_those_of_others(
     assert await statuses(program, B, *asked) == {200: len(asked)}
     for writer in writers:
         writer.close()
+
+
+async def test_connections_that_stay_after_long_lists_keep_no_memory(program: Program, calls: Data) -> None:
+    """Half of them read all of each list; the others send five requests and read nothing."""
+    calls.execute(
+        "INSERT INTO cdr.cdr (id, time_start, vendor_id, legb_user_agent)"
+        " SELECT 10000 + n, now() - interval '1 hour', 7, repeat('x', 200) FROM generate_series(1, 1000) AS n"
+    )
+    assert await statuses(program, B, *shows(B)) == {200: SHOWS}
+    before = memory(program)
+    request = {"Authorization": TokenService([SECRET.encode()], None).issue(A)}
+    path = "/api/rest/customer/v1/incoming-cdrs?page[size]=1000"
+    connections = [await connect(program.url) for _ in range(60)]
+    for connection in connections[:30]:
+        assert (await connection.ask(path, **request))[0] == 200
+    for connection in connections[30:] * 5:
+        await connection.send(path, **request)
+    assert await statuses(program, B, *shows(B), "incoming-cdrs") == {200: SHOWS + 1}
+    assert memory(program) - before < 100 * 2**20
+    for connection in connections:
+        connection.writer.transport.abort()
 
 
 async def test_wide_records_do_not_fill_the_memory(program: Program, calls: Data) -> None:
