@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,11 @@ def replay(corpus: str, **settings: str) -> None:
         assert program.end(signal.SIGTERM) == 0
 
 
-def copy_rows(cursor: Any) -> None:
-    """Copies the corpus's rows into the tables of both databases."""
+def copy_rows(cursor: Any, elsewhere: Mapping[str, str] = {}) -> None:
+    """Copies the corpus's rows into the tables of both databases, or some of them into others."""
     for path in sorted((GOLDEN / "dataset").glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             columns = ", ".join(next(csv.reader(file)))
             file.seek(0)
-            cursor.copy_expert(rf"COPY {path.stem} ({columns}) FROM STDIN WITH (FORMAT csv, HEADER, NULL '\N')", file)
+            table = elsewhere.get(path.stem, path.stem)
+            cursor.copy_expert(rf"COPY {table} ({columns}) FROM STDIN WITH (FORMAT csv, HEADER, NULL '\N')", file)

@@ -72,7 +72,8 @@ class ExportReader:
             await cursor.close()
 
     async def _count(self, pool: Pool, query: Query, max_rows: int) -> int:
-        [(total,)] = await pool.fetch(select.count(query))
+        statement = replace(select.count(query), partitions=self._records.planned(query))
+        [(total,)] = await pool.fetch(statement)
         if total > max_rows:
             raise errors.export_too_long(total, max_rows)
         return int(total)

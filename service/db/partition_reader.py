@@ -1,4 +1,4 @@
-"""Reads which partitions cdr.cdr has, and between which ids the rows of each lie.
+"""Reads which partitions a table of calls has, and between which ids the rows of each lie.
 
 What lies on another server is asked for separately, so that a server that does not answer leaves only its own
 partitions unknown.
@@ -42,8 +42,9 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition of cdr.cdr. `name` is quoted; `time_range` is as PostgreSQL writes it, None if it has other bounds.
+    """A partition of a table of calls.
 
+    `name` is quoted. `time_range` is as PostgreSQL writes it, None if it has other bounds.
     `readable`: the role may read it by itself. `ids` is the range of all its ids, `typical_range` that of nearly all,
     which late rows do not stretch; None if no row was seen. `leaves` is itself, if it is not partitioned.
     """
@@ -80,12 +81,13 @@ class _Source:
 class PartitionReader:
     """Reads through a pool. Raises ApiError, except for partitions that cannot be asked, which stay as they were."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, table: str) -> None:
         self._pool = pool
+        self._table = table
 
     async def digest(self) -> str | None:
         """A text that changes when partitions are attached or detached."""
-        [(digest,)] = await self._pool.fetch(Statement.from_file("queries/partition_list"))
+        [(digest,)] = await self._pool.fetch(Statement.from_file("queries/partition_list", table=self._table))
         return digest  # type: ignore[no-any-return] # A text, or NULL if there are none.
 
     async def read(self, known: Mapping[int, Partition]) -> list[Partition]:
@@ -95,7 +97,7 @@ class PartitionReader:
 
     async def listed(self, known: Mapping[int, Partition]) -> list[Partition]:
         """All partitions, without the ids that they have now. One that is locked is as it is known, or left out."""
-        rows = await self._pool.fetch(Statement.from_file("queries/partitions"))
+        rows = await self._pool.fetch(Statement.from_file("queries/partitions", table=self._table))
         rows.sort(key=lambda row: row[0])
         partitions = []
         for (oid, name, bounds, readable), group in groupby(rows, key=lambda row: row[:4]):
@@ -122,7 +124,7 @@ class PartitionReader:
     ) -> Mapping[int, list[IdRange]]:
         """Ranges of ids by the oids of partitions, as far as they can be read."""
         found: dict[int, list[IdRange]] = defaultdict(list)
-        sources = sorted((s for p in partitions for s in _sources(p)), key=lambda source: source.servers)
+        sources = sorted((s for p in partitions for s in _sources(p, self._table)), key=lambda source: source.servers)
         for _, group in groupby(sources, key=lambda source: source.servers):
             try:
                 await self._ask_servers(list(group), size, shape, found)
@@ -155,6 +157,11 @@ def _is_away(error: DatabaseFailedError | QueryTimeoutError, servers: Sequence[i
     return bool(servers) if isinstance(error, QueryTimeoutError) else is_remote(error.sqlstate)
 
 
+def relations(partitions: Iterable[Partition]) -> tuple[int, ...]:
+    """The oids of some partitions and of their leaves."""
+    return tuple({oid for partition in partitions for oid in (partition.oid, *(leaf.oid for leaf in partition.leaves))})
+
+
 def _overlapping(partitions: Iterable[Partition]) -> list[Partition]:
     """Those whose ids overlap with those of more than their two neighbours."""
     ranged = [(partition, partition.ids) for partition in partitions if partition.ids]
@@ -180,7 +187,7 @@ def _with_known(partition: Partition, known: Partition | None) -> Partition:
     return replace(partition, ids=known.ids, typical_range=partition.typical_range or kept)
 
 
-def _sources(partition: Partition) -> list[_Source]:
+def _sources(partition: Partition, table: str) -> list[_Source]:
     """Empty if the role may not read its leaves, and its bounds do not tell it from others."""
     if partition.leaves and all(leaf.readable for leaf in partition.leaves):
         return [
@@ -190,7 +197,7 @@ def _sources(partition: Partition) -> list[_Source]:
     if partition.readable:
         return [_Source(partition, partition.name, "TRUE", partition.servers)]
     if partition.time_range:
-        return [_Source(partition, select.CALLS, select.in_ranges([partition.time_range]), partition.servers)]
+        return [_Source(partition, table, select.in_ranges([partition.time_range]), partition.servers)]
     return []
 
 

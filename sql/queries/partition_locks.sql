@@ -1,8 +1,8 @@
--- How many partitions cdr.cdr has, how many locks a statement on all of them takes, one for each partition and index,
+-- How many partitions a table of calls has, how many locks a statement on all of them takes, one for each partition and index,
 -- for how many the server has room, and the setting that decides. It waits for no lock on a table, as
 -- pg_partition_tree() would.
 WITH RECURSIVE tree (oid) AS (
-         SELECT to_regclass('cdr.cdr')::oid
+         SELECT to_regclass(%(table)s)::oid
           UNION
          SELECT pg_inherits.inhrelid
            FROM tree

@@ -32,7 +32,7 @@ async def started(serve: Serve, settings: dict[str, str]) -> Api:
     """The service, once its directory has been read and its replicas checked."""
     api = await serve(settings["DATABASES__CDR__DSN"], **settings)
     services = api.client.app[STATE].services
-    await until(lambda: services.directory.refreshed is not None)
+    await until(lambda: services.directories["cdr.cdr"].refreshed is not None)
     await until(lambda: all(replica.healthy for replica in services.replicas))
     return api
 

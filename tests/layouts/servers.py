@@ -70,10 +70,16 @@ def account_of(vendor: int) -> str:
     return f"00000000-0000-4000-8000-{vendor:012d}"
 
 
+def block(title: str) -> str:
+    """What the guide has between fences of this title."""
+    text = GUIDE.read_text(encoding="utf-8")
+    [found] = re.findall(rf"^```{title}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return str(found)
+
+
 def statements(title: str, day: datetime = EXAMPLE) -> str:
     """The statements of the guide under a title, for another day."""
-    text = GUIDE.read_text(encoding="utf-8")
-    [found] = re.findall(rf"^```sql {title}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    found = block(f"sql {title}")
     days = {EXAMPLE: day, EXAMPLE + DAY: day + DAY}
     names = {old.strftime(form): new.strftime(form) for old, new in days.items() for form in ("%Y-%m-%d", "%Y_%m_%d")}
     return re.sub("|".join(names), lambda match: names[match[0]], found)

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg2
@@ -34,6 +35,8 @@ from tests.layouts.servers import (
     days,
     golden_days,
     name_of,
+    started_by,
+    statements,
 )
 
 SHARDS = ("shard_0", "shard_1")
@@ -215,3 +218,36 @@ def test_a_day_beside_sharded_ones_is_not_made_here(servers: Servers) -> None:
     with pytest.raises(SchemaError, match="is partitioned itself"):
         schema.create_partitions(servers.dsn("calls", "postgres"), day, day)
     assert servers.run("server", "calls", f"SELECT to_regclass('cdr.cdr_{day:%Y_%m_%d}')") == [(None,)]
+
+
+def for_customers(text: str) -> str:
+    """The guide's statements for a day, for the second table."""
+    names = text.replace("cdr.cdr_", "cdr.originated_").replace("table_name 'cdr_", "table_name 'originated_")
+    return names.replace("OF cdr.cdr\n", "OF cdr.originated\n").replace("vendor_id", "customer_id")
+
+
+@pytest.mark.slow
+async def test_with_a_second_table_a_customers_calls_are_on_one_shard(
+    serve: Serve, servers: Servers, layout: Layout
+) -> None:
+    servers.follow("server", "calls", "coordinator originated")
+    for day in days():
+        for shard in SHARDS:
+            servers.run(shard, "calls", for_customers(statements("shard day", day)))
+        servers.run("server", "calls", for_customers(statements("coordinator day", day)))
+        servers.follow("server", "calls", "coordinator originated day", day)
+    cdrs = configured(UTC, {}, "cdr.originated")["cdrs"]
+    for customer in VENDORS:
+        asked = query(customer, Page(size=50), 1, 3)
+        asked = replace(asked, resource=cdrs, columns=render.get_renderer(cdrs).columns)
+        read = tables_in(plan(servers, select.records(asked))) | tables_in(plan(servers, select.count(asked)))
+        assert len({name.rpartition("_")[2] for name in read}) == 1
+        assert {name.rpartition("_")[0] for name in read} == {
+            name_of(FIRST + day * DAY).replace("cdr", "originated") for day in (1, 2)
+        }
+    settings = {**layout.calls, "DATABASES__CDR__ORIGINATED_TABLE": "cdr.originated"}
+    api = await started(serve, settings)
+    for customer in VENDORS:
+        answer = await api.get(f"cdrs?{EVER}&sort=id&page[size]=1000", customer)
+        assert answer.ids == [str(identifier) for identifier in started_by(customer)]
+        assert (await api.get(f"cdrs/{started_by(customer)[50]}", customer)).status == 200
