@@ -1,7 +1,7 @@
 -- The leaves of each partition of a table of calls, which is its own leaf where it is not partitioned itself: the
--- partition with its bounds, the leaf, the servers behind it, whether they may be read by themselves, and between which ids all but the
--- outermost two hundredths of the leaf's rows lay when PostgreSQL last analysed it. The bounds of a partition that is
--- locked at the moment are NULL, because PostgreSQL 17 and later wait for the lock.
+-- partition with its bounds, the leaf, the servers behind it, whether they may be read by themselves, and between which
+-- ids all but the outermost two hundredths of the leaf's rows lay when PostgreSQL last analysed it. The bounds of a
+-- partition that is locked at the moment are NULL, because PostgreSQL 17 and later wait for the lock.
 WITH RECURSIVE tree (partition_oid, leaf_oid) AS (
          SELECT pg_inherits.inhrelid,
                 pg_inherits.inhrelid

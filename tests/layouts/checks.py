@@ -7,6 +7,9 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from service.db.partitions import PartitionDirectory
+from service.db.pool import Limits, Pool
+from service.db.search import PartitionSearch
 from service.web.keys import STATE
 from tests.conftest import Api, Serve
 from tests.corpus import CORPORA, replay
@@ -15,11 +18,13 @@ from tests.layouts.servers import (
     DAY,
     DAYS,
     FIRST,
+    LAST_ID,
     TODAY,
     VENDORS,
     Layout,
     account_of,
     calls_of,
+    name_of,
     started_by,
 )
 from tests.load import until
@@ -93,6 +98,26 @@ class Answers:
             )
             assert (await api.get(f"incoming-cdrs/{identifier}", 8)).status == 200
         layout.execute("DELETE FROM cdr.cdr WHERE id >= %s", (10**7,))
+
+    async def test_late_calls_stretch_no_typical_range(self, layout: Layout) -> None:
+        """Foreign tables have no statistics unless somebody analyses them; then some rows stand for all."""
+        late = "INSERT INTO cdr.cdr (id, time_start, vendor_id) SELECT %s + n, %s, n FROM generate_series(1, 8) AS n"
+        for ago in range(1, DAYS):
+            layout.execute(late, (LAST_ID + 8 * ago, (TODAY - ago * DAY).replace(hour=12, minute=7)))
+        pooled = layout.calls.get("DATABASES__TRANSACTION_POOLING") == "true"
+        pool = Pool("search", layout.calls["DATABASES__CDR__DSN"], Limits(2, 10, 10, 60, pooled=pooled))
+        search = PartitionSearch(pool)
+        directory = PartitionDirectory(pool, search, 86400)
+        await directory.refresh()
+        right = 0
+        for ago in range(1, DAYS):
+            for identifier in calls_of(4, ago):
+                first = next(iter(directory.candidates(identifier)))
+                right += [partition.name for partition in first] == [f"cdr.{name_of(TODAY - ago * DAY)}"]
+        await search.close()
+        await pool.close()
+        layout.execute("DELETE FROM cdr.cdr WHERE id > %s", (LAST_ID,))
+        assert right >= 0.75 * (DAYS - 1) * CALLS_A_DAY
 
     async def test_an_export_has_every_call(self, api: Api) -> None:
         answer = await api.get(f"incoming-cdrs?{EVER}&sort=id&format=ndjson&fields[incoming-cdrs]=duration", VENDOR)

@@ -11,10 +11,7 @@ import psycopg2
 import pytest
 
 from service.db import schema, select
-from service.db.partitions import PartitionDirectory
-from service.db.pool import Limits, Pool
 from service.db.schema import SchemaError
-from service.db.search import PartitionSearch
 from service.db.statement import Statement
 from service.jsonapi import render
 from service.query import Caller, CursorPage, Filter, Page, Query, Sort
@@ -22,11 +19,9 @@ from service.schemas.resource import configured
 from tests.conftest import Api, Serve
 from tests.layouts.checks import EVER, Answers, started
 from tests.layouts.servers import (
-    CALLS_A_DAY,
     DAY,
     DAYS,
     FIRST,
-    LAST_ID,
     TODAY,
     VENDORS,
     Layout,
@@ -190,27 +185,6 @@ async def test_an_error_of_a_shard_opens_no_new_sessions(serve: Serve, servers: 
         after = servers.run("server", "calls", sessions)[0][0]
     assert set(before) <= set(after)
     assert len(after) <= len(before) + 4
-
-
-async def test_late_calls_stretch_no_typical_range(servers: Servers) -> None:
-    """Foreign tables have no statistics unless somebody analyses them; then some of their rows stand for all."""
-    late = "INSERT INTO cdr.cdr (id, time_start, vendor_id) SELECT {0} + n, '{1}', n FROM generate_series(1, 8) AS n"
-    for ago in range(1, DAYS):
-        moment = (TODAY - ago * DAY).replace(hour=12, minute=7).isoformat()
-        servers.run("server", "calls", late.format(LAST_ID + 8 * ago, moment))
-    pool = Pool("search", servers.dsn("calls"), Limits(2, 10, 10, 60))
-    search = PartitionSearch(pool)
-    directory = PartitionDirectory(pool, search, 86400)
-    await directory.refresh()
-    right = 0
-    for ago in range(1, DAYS):
-        for identifier in calls_of(4, ago):
-            first = next(iter(directory.candidates(identifier)))
-            right += [partition.name for partition in first] == [f"cdr.{name_of(TODAY - ago * DAY)}"]
-    await search.close()
-    await pool.close()
-    servers.run("server", "calls", f"DELETE FROM cdr.cdr WHERE id > {LAST_ID}")
-    assert right >= 0.75 * (DAYS - 1) * CALLS_A_DAY
 
 
 def test_a_day_beside_sharded_ones_is_not_made_here(servers: Servers) -> None:
