@@ -164,58 +164,55 @@ NS_PER_COUNTED = {
     "a day": 80,
     "30 days": 127,
 }  # Of a total by an index alone: 35,000 calls in 2.8 ms, 1,050,000 in 133 ms.
-LOCKS_PER_PARTITION = 8  # Of a search of all partitions.
-DIRECTORY_PER_PARTITION = 0.5  # Milliseconds: 1.8 s for 3,653.
-MAX_PARTITION_GB = 100  # What one index build, VACUUM or move should have to do with. A rule, not a measurement.
+LOCKS_PER_LEAF = 8  # Of a search of all partitions.
+SEARCH_PER_LEAF = 1.0  # Milliseconds on a new connection: 2.1 to 3.5 s for 3,650.
+DIRECTORY_PER_LEAF = 1.5  # Milliseconds on a new connection: 88 ms for 60.
 SHARE = 10  # The largest customer has a tenth of the calls.
 
 
 class Load(NamedTuple):
-    """What is to be stored."""
+    """What is to be stored. `shards` hold a part of each day's partition."""
 
     calls: int  # A day.
     days: int
+    shards: int = 1
 
 
-LOADS = [Load(calls, days) for calls in (10**6, 10**8, 10**9) for days in (120, 3650)]
-
-
-COLUMNS = (
-    "calls a day",
-    "kept",
-    "disk",
-    "partitions",
-    "locks of a search",
-    "directory, first read",
-    "total of a tenth, 24 h",
-    "30 days",
-    "two days, in memory",
+LOADS = (
+    Load(10**6, 120),
+    Load(10**6, 3650),
+    Load(10**8, 120),
+    Load(10**8, 3650),
+    Load(10**9, 120, shards=12),
+    Load(10**9, 3650, shards=12),
 )
 
 
 def paper() -> Iterator[str]:
     """What each load takes, a row of docs/scaling.md for each."""
-    yield f"| {' | '.join(COLUMNS)} |"
-    yield f"|{'---|' * len(COLUMNS)}"
-    for load in LOADS:
-        a_day = load.calls * BYTES_PER_CALL
-        parts = 24 if a_day > MAX_PARTITION_GB * 10**9 else 1
-        partitions = load.days * parts
-        day, month = (
-            load.calls / SHARE * n * NS_PER_COUNTED[span] / 10**9 for span, n in (("a day", 1), ("30 days", 30))
-        )
-        cells = [
-            f"{load.calls:,}",
-            f"{load.days:,} days",
-            _size(a_day * load.days),
-            f"{partitions:,} {'hourly' if parts > 1 else 'daily'}",
-            f"{partitions * LOCKS_PER_PARTITION:,}",
-            _seconds(partitions * DIRECTORY_PER_PARTITION / 1000),
-            _seconds(day),
-            _seconds(month),
-            _size(2 * a_day),
-        ]
-        yield f"| {' | '.join(cells)} |"
+    rows = [_row(load) for load in LOADS]
+    yield f"| {' | '.join(rows[0])} |"
+    yield f"|{'---|' * len(rows[0])}"
+    for row in rows:
+        yield f"| {' | '.join(row.values())} |"
+
+
+def _row(load: Load) -> dict[str, str]:
+    a_day, leaves = load.calls * BYTES_PER_CALL, load.days * load.shards
+    counted = load.calls / SHARE / 10**9  # A day, so that nanoseconds become seconds.
+    return {
+        "calls a day": f"{load.calls:,}",
+        "days kept": f"{load.days:,}",
+        "disk": _size(a_day * load.days),
+        "two days, in memory": _size(2 * a_day),
+        "tables": f"{leaves:,}" if load.shards == 1 else f"{load.days:,} x {load.shards}",
+        "largest": _size(a_day / load.shards),
+        "locks of a search": f"{leaves * LOCKS_PER_LEAF:,}",
+        "search of all": _seconds(leaves * SEARCH_PER_LEAF / 1000),
+        "directory, first read": _seconds(leaves * DIRECTORY_PER_LEAF / 1000),
+        "total of a tenth, 24 h": _seconds(counted * NS_PER_COUNTED["a day"]),
+        "30 days": _seconds(30 * counted * NS_PER_COUNTED["30 days"]),
+    }
 
 
 def _seconds(number: float) -> str:

@@ -96,7 +96,7 @@ def _in_partition(query: Query, identifier: int, partition: Partition) -> Statem
     can leave out, so it is not prepared."""
     statement = select.by_id_in_partition(query, identifier, partition.name, partition.oid)
     if partition.partitioned:
-        return replace(statement, handled=STALE, repeated=False, partitions=(partition.oid,))
+        return replace(statement, handled=STALE, repeated=False, partitions=relations([partition]))
     return replace(statement, handled=STALE)
 
 

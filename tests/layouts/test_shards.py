@@ -13,9 +13,11 @@ import pytest
 from service.db import schema, select
 from service.db.schema import SchemaError
 from service.db.statement import Statement
+from service.files import SQL
 from service.jsonapi import render
 from service.query import Caller, CursorPage, Filter, Page, Query, Sort
 from service.schemas.resource import configured
+from service.web.keys import STATE
 from tests.conftest import Api, Serve
 from tests.layouts.checks import EVER, Answers, started
 from tests.layouts.servers import (
@@ -168,6 +170,8 @@ async def test_with_a_dead_shard_calls_of_the_other_are_found(
                 assert failed.error == (503, "503")
                 assert "A part of the database is not available." in failed.json["errors"][0]["detail"]
             assert await statuses(api, other, [10**9]) == {503}  # It cannot be said that there is no such call.
+            parts = await api.client.app[STATE].services.parts()
+            assert [part.problems for part in parts.values()] == [[], []]
     assert "could not connect to server" in capsys.readouterr().out
     assert await statuses(before, 1, calls_of(1, 2)[:3]) == {200}
 
@@ -198,6 +202,15 @@ def for_customers(text: str) -> str:
     """The guide's statements for a day, for the second table."""
     names = text.replace("cdr.cdr_", "cdr.originated_").replace("table_name 'cdr_", "table_name 'originated_")
     return names.replace("OF cdr.cdr\n", "OF cdr.originated\n").replace("vendor_id", "customer_id")
+
+
+def test_applying_the_schema_again_changes_nothing(servers: Servers) -> None:
+    known = (
+        "SELECT array_agg((relname, relkind)::text ORDER BY oid) FROM pg_class WHERE relnamespace = 'cdr'::regnamespace"
+    )
+    before = servers.run("server", "calls", known)
+    schema.apply(servers.dsn("calls", "postgres"), SQL / "schema" / "cdr")
+    assert servers.run("server", "calls", known) == before
 
 
 @pytest.mark.slow
