@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import psycopg2
@@ -14,6 +15,7 @@ from psycopg2.extensions import make_dsn
 from service.db import schema
 from service.demo.postgres import Server
 from service.files import SQL
+from tests.conftest import MEMORY
 from tests.corpus import copy_rows
 
 GUIDE = Path(__file__).parents[2] / "docs" / "scaling.md"
@@ -88,22 +90,25 @@ def statements(title: str, day: datetime = EXAMPLE) -> str:
 class Servers:
     """The server of the DSN and those behind it, each with the same databases."""
 
-    def __init__(self, folder: Path, behind: Sequence[str]) -> None:
-        self._folders = {name: folder / name for name in ("server", *behind)}
-        self.running: dict[str, Server] = {}
+    def __init__(self, behind: Sequence[str]) -> None:
         self.behind = behind
+        self.running: dict[str, Server] = {}
+        self._folders: dict[str, Path] = {}
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            folder = Path(stack.enter_context(TemporaryDirectory(dir=MEMORY)))
             stack.callback(self._stop)
-            for name, folder in self._folders.items():
-                self.running[name] = Server.start(folder)
+            for name in ("server", *self.behind):
+                self._folders[name] = folder / name
+                self.running[name] = Server.start(folder / name)
                 self.run(name, "postgres", f"CREATE ROLE {ROLE} LOGIN")
-            stack.pop_all()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self._stack.close()
 
     def dsn(self, database: str, user: str = ROLE, name: str = "server") -> str:
         """The DSN of a database on one of them."""

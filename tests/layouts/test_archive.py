@@ -33,8 +33,8 @@ def move(servers: Servers, database: str, day: datetime) -> None:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with Servers(tmp_path_factory.mktemp("archive"), ("archive",)) as made:
+def servers() -> Iterator[Servers]:
+    with Servers(("archive",)) as made:
         archived(made, "calls", days(), 3)
         made.fill("calls")
         archived(made, "golden", golden_days(), 6)

@@ -17,7 +17,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    with Servers(tmp_path_factory.mktemp("server"), ()) as servers, ExitStack() as stack:
+    with Servers(()) as servers, ExitStack() as stack:
         settings = {}
         for database, these in (("calls", days()), ("golden", golden_days())):
             plain(servers, database, these)

@@ -51,8 +51,8 @@ def divided(servers: Servers, database: str, these: list[datetime]) -> None:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with Servers(tmp_path_factory.mktemp("shards"), SHARDS) as made:
+def servers() -> Iterator[Servers]:
+    with Servers(SHARDS) as made:
         divided(made, "calls", days())
         made.fill("calls")
         yield made

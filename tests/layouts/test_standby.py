@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    with Servers(tmp_path_factory.mktemp("primary"), ()) as servers:
+    with Servers(()) as servers:
         plain(servers, "calls", days())
         servers.fill("calls")
         plain(servers, "golden", golden_days())
