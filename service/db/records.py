@@ -208,9 +208,8 @@ class RecordReader:
 
 async def _fetch_in_pieces(database: Queryable, statement: Statement) -> Rows:
     """All rows, by a cursor. Raises BadRequestError if they are too large together."""
-    transaction, budget = await database.begin(), PageBudget()
-    rows: Rows = []
-    try:
+    rows, budget = [], PageBudget()
+    async with await database.begin() as transaction:
         await transaction.fetch(select.declare(statement))
         while True:
             piece = budget.piece
@@ -218,12 +217,7 @@ async def _fetch_in_pieces(database: Queryable, statement: Statement) -> Rows:
             budget.spend(found)
             rows += found
             if len(found) < piece:
-                break
-    except BaseException:
-        transaction.abort()
-        raise
-    await transaction.end()
-    return rows
+                return rows
 
 
 def _is_id_filter(condition: Filter) -> bool:

@@ -176,16 +176,25 @@ async def test_with_a_dead_shard_calls_of_the_other_are_found(
     assert await statuses(before, 1, calls_of(1, 2)[:3]) == {200}
 
 
-async def test_an_error_of_a_shard_opens_no_new_sessions(serve: Serve, servers: Servers, layout: Layout) -> None:
+FORMS = ("", "page[size]=1000", "page[size]=1000&page[after]=", "format=csv", "format=csv&count=true")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+async def test_an_error_of_a_shard_opens_no_new_sessions(
+    serve: Serve, servers: Servers, layout: Layout, form: str
+) -> None:
     api = await started(serve, dict(layout.calls))
     dead = shard_of(servers, 1)
-    other = lucky(servers, dead)
+    path = f"incoming-cdrs?{EVER}&{form}"
     sessions = "SELECT array_agg(pid ORDER BY pid) FROM pg_stat_activity WHERE application_name = 'cdr-api'"
     with servers.dead(dead):
-        await asyncio.gather(*(api.get("incoming-cdrs", vendor) for vendor in [1, other] * 10))
+        vendors = [1, lucky(servers, dead)]
+        await asyncio.gather(*(api.get(path, vendor) for vendor in vendors * 10))
         before = servers.run("server", "calls", sessions)[0][0]
         for _ in range(5):
-            await asyncio.gather(*(api.get("incoming-cdrs", vendor) for vendor in [1, other] * 4))
+            answers = await asyncio.gather(*(api.get(path, vendor) for vendor in vendors))
+            assert [answer.status for answer in answers] == [503, 200]
         after = servers.run("server", "calls", sessions)[0][0]
     assert set(before) <= set(after)
     assert len(after) <= len(before) + 4
