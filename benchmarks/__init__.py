@@ -1,1 +1,1 @@
-"""What the service costs beside other ways to serve the same, as ratios: see `python -m benchmarks --help`."""
+"""Benchmarks of the service relative to other servers: see `python -m benchmarks --help`."""

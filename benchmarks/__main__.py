@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: makes its databases, measures everything side by side, and writes a table and a picture."""
+"""`python -m benchmarks`: creates databases, runs all measurements, and writes a table and a picture."""
 
 import argparse
 import os

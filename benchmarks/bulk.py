@@ -1,4 +1,4 @@
-"""What bulk reading costs: memory and first byte of exports by size, and a page by cursor by depth.
+"""Benchmarks of bulk reads: memory and first byte of exports by size, and cursor pages by depth.
 
 `python -m benchmarks.bulk [ROWS]` makes a PostgreSQL of its own with that many calls of one customer (a million),
 serves them by `cdr-api serve` in a process of its own, and prints what it has measured. Linux only: it reads /proc.

@@ -1,4 +1,4 @@
-"""A folder goes in, databases of calls in many daily partitions come out: made once, kept, and topped up to now."""
+"""Creates benchmark databases with many daily partitions in a folder; existing ones are extended to the present."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager

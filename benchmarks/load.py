@@ -1,4 +1,4 @@
-"""The load generator, a process of its own: a job as JSON comes in by standard input, what was measured goes out.
+"""The load generator, a separate process: reads a job as JSON from standard input and prints the results.
 
 It speaks just enough HTTP to keep connections busy at some microseconds a request, so that it is not what is measured.
 """
@@ -25,7 +25,7 @@ LONGEST = 60.0  # Seconds that even the slowest server has for a first answer.
 
 @dataclass(frozen=True)
 class Job:
-    """Requests of `paths` in turn, over `concurrency` connections for `seconds`; `warm` seconds before do not count."""
+    """Requests `paths` in turn over `concurrency` connections for `seconds`, after `warm` seconds that do not count."""
 
     url: str
     paths: Sequence[str]

@@ -1,4 +1,4 @@
-"""Everything that is measured, by name: in every round, so that what disturbs one disturbs what it is compared with."""
+"""All measurements by name. Each round runs all of them, so that disturbances affect all values to be compared."""
 
 import json
 import time
@@ -27,7 +27,7 @@ UNKNOWN = [f"{LISTS}/{10**15 + number}" for number in range(2000)]
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured: sizes of databases, from the smallest to the largest, and seconds and rounds."""
+    """The size of a run: sizes of databases in ascending order, seconds and rounds."""
 
     sizes: tuple[Size, ...]
     usual: Size  # On which everything else is measured.

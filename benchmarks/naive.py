@@ -1,4 +1,4 @@
-"""The plain way to serve incoming-cdrs: the parent table, `Schema.dump`, and the token decoded for every request."""
+"""A naive implementation of incoming-cdrs: parent table, `Schema.dump`, and decoding the token for every request."""
 
 import json
 import os

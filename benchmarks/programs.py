@@ -1,4 +1,4 @@
-"""What is measured, as processes, each on a port of its own: service, bare handler, naive app, peers."""
+"""Runs the measured servers as processes: service, bare handler, naive application, peers."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""Microseconds that a record takes to become JSON: by the compiled renderer, and by the schema's own dump."""
+"""Benchmarks rendering, in microseconds per record: the renderer, and the schema's dump."""
 
 import json
 import statistics
@@ -24,7 +24,7 @@ CELLS: dict[type, Callable[[int], Any]] = {
 
 
 def records(count: int = RECORDS) -> list[dict[str, Any]]:
-    """Values as the driver delivers them."""
+    """Values as returned by the driver."""
     fields = {"id": INCOMING.schema.fields["id"], **INCOMING.attributes}
     return [{name: CELLS[type(field)](number) for name, field in fields.items()} for number in range(count)]
 

@@ -1,4 +1,4 @@
-"""Measured values in, the table of targets out: as Markdown, and as a picture for docs/performance.md."""
+"""Compares measured values with targets: as a Markdown table, and as a picture for docs/performance.md."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ Values = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class Row:
-    """One line: the ratio of two measures, or one measure where there is no `to`, and what it must reach."""
+    """One row: the ratio of two measurements, or one measurement without `to`, and its target."""
 
     what: str
     of: str

@@ -1,4 +1,4 @@
-"""What searches cost: lists with filters with and without search indexes, and what the indexes cost a writer.
+"""Benchmarks of searches: filtered lists with and without search indexes, and the cost of indexes for writers.
 
 `python -m benchmarks.search [--quick] [--dsn DSN]` measures on a database of 130 partitions with three million calls,
 which it makes in `.bench` if there is none, or on an existing one. Each request is compared with one plain pass over

@@ -22,7 +22,7 @@ def last_week(now: datetime) -> dict[str, str]:
 
 
 def from_csv(client: Client, parameters: dict[str, str]) -> pd.DataFrame:
-    """One request, however many calls there are."""
+    """One request for any number of calls."""
     with client.export(TYPE, parameters) as response:
         return typed(pd.read_csv(response, dtype=str))
 

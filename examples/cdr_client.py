@@ -1,4 +1,4 @@
-"""A client in a hundred lines, of the standard library alone: pages by cursors, and exports that are whole or fail.
+"""A client in a hundred lines with only the standard library: cursor pages, and exports that are complete or fail.
 
 CDR_URL is the service, for instance http://127.0.0.1:8080, and CDR_TOKEN a token for it.
 """
@@ -19,11 +19,11 @@ TIMEOUT = 60  # Seconds.
 
 
 class ApiError(Exception):
-    """The service's own words for why it did not answer."""
+    """An error response of the service."""
 
 
 class Client:
-    """Asks as whoever the token stands for."""
+    """Sends requests with a token."""
 
     def __init__(self, url: str, token: str) -> None:
         self._base = url.rstrip("/") + PREFIX

@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt  # After the choice.
 
 
 def by_hour(calls: pd.DataFrame) -> pd.DataFrame:
-    """Attempts, the share of them that were answered (percent), and how long those lasted on average (minutes)."""
+    """Calls, answer-seizure ratio in percent, and average call duration in minutes."""
     answered = calls["success"].fillna(False) & (calls["duration"].fillna(0) > 0)
     known = calls.assign(answered=answered, talked=calls["duration"].where(answered, 0))
     hours = (

@@ -1,4 +1,4 @@
-"""A copy of the calls in SQLite that misses none and repeats none, however late they become visible (docs/sync.md)."""
+"""Keeps a copy of the calls in SQLite, without missing or repeating late calls (docs/sync.md)."""
 
 import json
 import re
@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS polls (started REAL NOT NULL, ended REAL NOT NULL, ne
 
 
 class Poll(NamedTuple):
-    """When a poll started and ended, and the largest id known at its end."""
+    """The start and end time of a poll, and the largest id known at its end."""
 
     started: float
     ended: float

@@ -1,1 +1,1 @@
-"""Programs for those who work on the project; the Makefile runs them."""
+"""Scripts of the Makefile."""

@@ -1,4 +1,4 @@
-"""Prints constraints that hold pip to the lowest versions that setup.cfg allows, for `make test-lowest`."""
+"""Prints pip constraints with the lowest versions that setup.cfg allows, for `make test-lowest`."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w,]+\])? >=(?P<lowest>[\d.]+)(,
 
 
 def constraints(setup: str) -> Iterator[str]:
-    """`name==version` for each requirement of a setup.cfg and its extras. Raises ValueError for one without a floor."""
+    """`name==version` for each requirement and extra of a setup.cfg. Raises ValueError without a lower bound."""
     parser = ConfigParser(delimiters=("=",))
     parser.read_string(setup)
     groups = (parser["options"]["install_requires"], *parser["options.extras_require"].values())

@@ -4,11 +4,11 @@ import signal
 
 
 def main() -> int:
-    """Runs the command; Ctrl-C while the program is still being read ends it without a traceback."""
+    """Runs the command. Ctrl-C during the imports ends the process without a traceback."""
     handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if handled:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from service import cli  # It reads nearly all of the program.
+    from service import cli  # Imports nearly all modules.
 
     if handled:
         signal.signal(signal.SIGINT, signal.default_int_handler)

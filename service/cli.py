@@ -1,4 +1,4 @@
-"""The command `cdr-api`: words in, an exit code out; 2 means that words or settings cannot be used."""
+"""The command line of `cdr-api`. Exit codes: 0 success, 1 failure, 2 invalid arguments or settings."""
 
 import argparse
 import json
@@ -34,7 +34,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         code = _run(_parser().parse_args(words))
         sys.stdout.flush()
-    except BrokenPipeError:  # Whatever reads the output has what it wanted, as in `| head`.
+    except BrokenPipeError:  # The reader closed the pipe, as in `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return code
@@ -74,7 +74,7 @@ def _serve(loaded: Settings, arguments: argparse.Namespace) -> None:
 
 
 def _reload(config: str | None) -> Settings:
-    """The settings as they are now, for workers that replace others."""
+    """Reads the settings again, for new workers."""
     loaded = _load(config)
     _require_served(loaded)
     return loaded
@@ -109,20 +109,22 @@ def _export(loaded: Settings, arguments: argparse.Namespace) -> None:
     if format_ not in export.FORMATS:
         raise SettingsError([f"--format: must be one of {', '.join(export.FORMATS)}, or the suffix of --output"])
     if arguments.dialect and format_ != "csv":
-        raise SettingsError(["--dialect: only csv has dialects"])
+        raise SettingsError(["--dialect: requires --format csv"])
     subject = _subject(arguments)
     job = export.ExportJob(arguments.type, arguments.query, subject, format_, arguments.output, arguments.dialect)
     export.run(loaded, job)
 
 
 def _subject(arguments: argparse.Namespace) -> Subject:
-    """The caller that the words name. Raises SettingsError where they contradict each other."""
+    """The caller given by the arguments. Raises SettingsError if they contradict each other."""
     if arguments.api_access is None:
         profile = 1 if arguments.profile_id is None else arguments.profile_id
         return DynamicClaims(arguments.customer_id, profile, tuple(arguments.account_id))
     given = {"--account-id": arguments.account_id, "--profile-id": arguments.profile_id is not None}
     if problems := [
-        f"{word}: goes with --customer-id only; a row of sys.api_access has its own" for word in given if given[word]
+        f"{word}: requires --customer-id; the row in sys.api_access sets it for --api-access"
+        for word in given
+        if given[word]
     ]:
         raise SettingsError(problems)
     return int(arguments.api_access)
@@ -138,7 +140,7 @@ def _apply(loaded: Settings, _: argparse.Namespace) -> None:
 def _partitions(loaded: Settings, arguments: argparse.Namespace) -> None:
     _require(loaded, "databases.cdr.dsn")
     if arguments.last < arguments.first:
-        raise SettingsError(["--to: lies before --from"])
+        raise SettingsError(["--to: must not be before --from"])
     if arguments.last == date.max:
         raise SettingsError([f"--to: must be before {date.max}"])
     created = 0
@@ -147,7 +149,7 @@ def _partitions(loaded: Settings, arguments: argparse.Namespace) -> None:
             created += len(batch)
             print("".join(f"{name}\n" for name in batch), end="", flush=True)
     if not created:
-        print("All of them exist already.")
+        print("All partitions exist already.")
 
 
 def _indexes(loaded: Settings, arguments: argparse.Namespace) -> None:
@@ -181,51 +183,51 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(to: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str) -> argparse.ArgumentParser:
         added = to.add_parser(name, help=text, description=text)
-        _add_config(added, default=argparse.SUPPRESS)  # What was said before the command stays.
+        _add_config(added, default=argparse.SUPPRESS)  # Keeps a --config given before the command.
         return added
 
     add(commands, "serve", "Serve the API.").set_defaults(command=_serve)
 
-    trial = add(commands, "demo", "Serve made-up data from an embedded PostgreSQL.")
-    trial.add_argument("--folder", default=".demo", help="where the data lies (default: %(default)s)")
+    trial = add(commands, "demo", "Serve demo data from an embedded PostgreSQL.")
+    trial.add_argument("--folder", default=".demo", help="data directory (default: %(default)s)")
     trial.set_defaults(command=_demo)
 
-    add(commands, "config", "Print the effective settings, secrets masked.").set_defaults(command=_config)
+    add(commands, "config", "Print the effective settings with masked secrets.").set_defaults(command=_config)
 
-    health = add(commands, "healthcheck", "Ask the address that the settings name whether the service answers.")
+    health = add(commands, "healthcheck", "Check that the service responds on the configured address.")
     health.set_defaults(command=_healthcheck)
 
     token = add(commands, "token", "Print a token.")
     _add_subject(token)
     token.set_defaults(command=_token)
 
-    table = add(commands, "export", "Write a list as the caller sees it into a file: CSV, NDJSON or Parquet.")
-    table.add_argument("type", choices=[declared.Meta.type_ for declared in SCHEMAS], help="what to export")
+    table = add(commands, "export", "Export a list, as the caller sees it, to a CSV, NDJSON or Parquet file.")
+    table.add_argument("type", choices=[declared.Meta.type_ for declared in SCHEMAS], help="resource to export")
     _add_subject(table)
-    table.add_argument("--query", default="", help="filters, sort, fields and include, as in a URL")
-    table.add_argument("--format", choices=export.FORMATS, help="default: by the suffix of --output")
+    table.add_argument("--query", default="", help="filter, sort, fields and include parameters, as in a URL")
+    table.add_argument("--format", choices=export.FORMATS, help="output format (default: the suffix of --output)")
     table.add_argument("--dialect", choices=export.DIALECTS, help="CSV for spreadsheets with decimal commas")
-    table.add_argument("--output", type=Path, required=True, metavar="FILE", help="- is standard output")
+    table.add_argument("--output", type=Path, required=True, metavar="FILE", help="output file; - is standard output")
     table.set_defaults(command=_export)
 
-    database = add(commands, "database", "Prepare databases of your own.").add_subparsers(metavar="WHAT", required=True)
-    add(database, "apply", "Create the tables that are missing.").set_defaults(command=_apply)
-    partitions = add(database, "partitions", "Create daily partitions of the tables of calls that are missing.")
+    database = add(commands, "database", "Prepare your own databases.").add_subparsers(metavar="ACTION", required=True)
+    add(database, "apply", "Create missing tables.").set_defaults(command=_apply)
+    partitions = add(database, "partitions", "Create missing daily partitions of the tables of calls.")
     partitions.add_argument("--from", dest="first", type=_day, metavar="DATE", required=True)
     partitions.add_argument("--to", dest="last", type=_day, metavar="DATE", required=True)
     partitions.set_defaults(command=_partitions)
-    searching = add(database, "indexes", "Show the optional indexes for searches, or create or drop some of them.")
+    searching = add(database, "indexes", "Show, create or drop the optional search indexes.")
     change = searching.add_mutually_exclusive_group()
-    for option, text in (("--create", "build them while calls are being written"), ("--drop", "drop them")):
+    for option, text in (("--create", "create indexes without blocking writes"), ("--drop", "drop indexes")):
         change.add_argument(
-            option, nargs="+", choices=indexes.NAMES, metavar="NAME", default=[], help=f"{text}; or all"
+            option, nargs="+", choices=indexes.NAMES, metavar="NAME", default=[], help=f"{text}; `all` for all"
         )
     searching.set_defaults(command=_indexes)
     return parser
 
 
 def _add_config(parser: argparse.ArgumentParser, default: str | None) -> None:
-    text = "settings that override the defaults, TOML"
+    text = "TOML settings file that overrides the defaults"
     parser.add_argument("--config", metavar="FILE", default=default, help=text)
 
 
@@ -238,11 +240,16 @@ def _day(text: str) -> date:
 
 def _add_subject(parser: argparse.ArgumentParser) -> None:
     whose = parser.add_mutually_exclusive_group(required=True)
-    whose.add_argument("--api-access", type=int, metavar="ID", help="of the row in sys.api_access")
-    whose.add_argument("--customer-id", type=int, metavar="N", help="stands for a dynamic token")
+    whose.add_argument("--api-access", type=int, metavar="ID", help="id of the row in sys.api_access")
+    whose.add_argument("--customer-id", type=int, metavar="N", help="customer of a dynamic token")
     parser.add_argument("--profile-id", type=int, metavar="N", help="portal profile of a dynamic token (default: 1)")
     parser.add_argument(
-        "--account-id", type=int, metavar="N", action="append", default=[], help="limits a dynamic token; repeatable"
+        "--account-id",
+        type=int,
+        metavar="N",
+        action="append",
+        default=[],
+        help="restrict a dynamic token to this account; may be repeated",
     )
 
 

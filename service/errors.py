@@ -1,7 +1,7 @@
-"""Every error that a request can be answered with: raised where the cause is known, rendered once.
+"""All API errors: raised where the cause is known, rendered once.
 
-The classes say what kind of failure it is; `service/web` maps them to HTTP statuses. Titles, details and codes are the
-error catalogue of contract 12.
+The class is the kind of failure; `service/web` maps it to an HTTP status. Titles, details and codes are the error
+catalogue of contract 12.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class ApiError(Exception):
 
 
 class BadRequestError(ApiError):
-    """The request is malformed or asks for something that does not exist; all that is wrong with it is listed."""
+    """The request is malformed or names something that does not exist. Lists every error found."""
 
 
 class UnauthorizedError(ApiError):
@@ -40,11 +40,11 @@ class UnauthorizedError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """There is no such path, or no such record in the caller's scope."""
+    """The path does not exist, or the record is not in the caller's scope."""
 
 
 class NotAcceptableError(ApiError):
-    """The client accepts none of the media types that can be sent."""
+    """The client accepts none of the available media types."""
 
 
 class HeadersTooLargeError(ApiError):
@@ -52,11 +52,11 @@ class HeadersTooLargeError(ApiError):
 
 
 class RateLimitedError(ApiError):
-    """The caller sends more requests than it may."""
+    """The caller exceeded its rate limit."""
 
 
 class OverloadedError(ApiError):
-    """The service or the database has more work than it takes on."""
+    """The service or the database is at its limit of concurrent work."""
 
 
 class DatabaseUnavailableError(ApiError):
@@ -72,7 +72,7 @@ class DatabaseFailedError(ApiError):
 
 
 class QueryTimeoutError(ApiError):
-    """A statement ran past its time limit."""
+    """A statement exceeded its time limit."""
 
 
 class InternalError(ApiError):
@@ -141,7 +141,7 @@ def page_too_wide(limit: int) -> BadRequestError:
 
 
 def cursor_page_too_large(limit: int) -> BadRequestError:
-    """A cursor page's size above the limit, with the members that the profile asks for."""
+    """A cursor page's size above the limit, with the members that the profile requires."""
     more = {**_source("page[size]"), **_type("max-size-exceeded"), "meta": {"page": {"maxSize": limit}}}
     detail = f"size exceeds maximum page size of {limit}."
     return BadRequestError(ErrorObject("Invalid page value", detail, "118", more))
@@ -153,7 +153,7 @@ def page_number_with_cursor() -> BadRequestError:
 
 
 def invalid_cursor(name: str) -> BadRequestError:
-    """A cursor of another list, sort order or caller, or no cursor."""
+    """A cursor of another list, sort order or caller, or a text that is not a cursor."""
     return _invalid_parameter(f"page[{name}]", f"page[{name}] is not a valid cursor for this list and sort order.")
 
 
@@ -168,42 +168,42 @@ def invalid_flag(name: str) -> BadRequestError:
 
 
 def unknown_format(names: str) -> BadRequestError:
-    """`format` names none of the formats; `names` lists them."""
+    """`format` is not one of `names`."""
     return _invalid_parameter("format", f"format must be {names}.")
 
 
 def unknown_dialect(names: str) -> BadRequestError:
-    """`dialect` names no dialect, or the format has none; `names` lists them."""
-    return _invalid_parameter("dialect", f"dialect must be {names}, and only format=csv has dialects.")
+    """`dialect` is not one of `names`, or the format has no dialects."""
+    return _invalid_parameter("dialect", f"dialect must be {names} and requires format=csv.")
 
 
 def page_of_export() -> BadRequestError:
     """An export with a `page` parameter."""
-    return _invalid_parameter("page", "An export has no pages; it holds all records.")
+    return _invalid_parameter("page", "page cannot be used with an export, which contains all records.")
 
 
 def unsupported_sort(name: str) -> BadRequestError:
-    """A sort key that cursors cannot hold, because its values are hidden."""
-    return _unsupported_sort(f"{name} cannot be the order of pages by cursor.")
+    """A sort key that cursors must not contain, because its values are hidden."""
+    return _unsupported_sort(f"{name} cannot be used as a sort key with cursor pagination.")
 
 
 def sort_value_too_long(name: str) -> BadRequestError:
-    """A sort key whose value is too long for a cursor, which is part of a URL."""
-    return _unsupported_sort(f"{name} has a value here that is too long for a cursor.")
+    """A sort key with a value that is too long for a cursor, which is part of a URL."""
+    return _unsupported_sort(f"A value of {name} on this page is too long for a cursor.")
 
 
 def export_too_wide(days: int, limit: int) -> BadRequestError:
-    """An export of more days than are allowed at once."""
+    """An export of more days than the limit."""
     detail = (
         f"An export covers at most {limit} days, and this one covers {days}. "
-        "Narrow it by filter[time_start_gteq] and filter[time_start_lt]."
+        "Narrow it with filter[time_start_gteq] and filter[time_start_lt]."
     )
     return BadRequestError(ErrorObject("Export too large", detail, "400", _source("filter")))
 
 
 def export_too_long(rows: int, limit: int) -> BadRequestError:
-    """An export of more records than are allowed at once, known because they were counted first."""
-    detail = f"An export holds at most {limit} records, and this one would hold {rows}. Narrow it by filters."
+    """An export of more records than the limit, after counting them."""
+    detail = f"An export contains at most {limit} records, and this one would contain {rows}. Narrow it with filters."
     return BadRequestError(ErrorObject("Export too large", detail, "400", _source("filter")))
 
 
@@ -218,7 +218,7 @@ def invalid_filter_syntax(text: str) -> BadRequestError:
 
 
 def unauthorized() -> UnauthorizedError:
-    """E11: one answer for every cause."""
+    """E11: the same response for every cause."""
     detail = "Authorization token expired or incorrect."
     return UnauthorizedError(ErrorObject("Authorization failed", detail, "401"))
 
@@ -244,19 +244,19 @@ def not_acceptable(accept: str) -> NotAcceptableError:
 
 
 def export_needs_http_1_1() -> BadRequestError:
-    """A proxy cannot show a client of HTTP/1.0 that an export broke off."""
-    detail = "An export needs HTTP/1.1: a client of HTTP/1.0 behind a proxy cannot see whether it is complete."
+    """An HTTP/1.0 client behind a proxy cannot detect a truncated export."""
+    detail = "An export requires HTTP/1.1: an HTTP/1.0 client behind a proxy cannot tell whether it is complete."
     return BadRequestError(ErrorObject("Bad Request", detail, "400"))
 
 
 def headers_too_large() -> HeadersTooLargeError:
     """The request line or the headers are longer than the service reads."""
-    detail = "The request line and all headers together may have 65536 bytes each."
+    detail = "The request line and the headers in total are limited to 65536 bytes each."
     return HeadersTooLargeError(ErrorObject("Request header fields too large", detail, "431"))
 
 
 def too_many_requests(seconds: int) -> RateLimitedError:
-    """The caller has used up its rate; it may send the next request after so many seconds."""
+    """The caller exceeded its rate limit; it may send the next request after `seconds`."""
     detail = f"The rate limit is exceeded. Try again in {seconds} s."
     return RateLimitedError(ErrorObject("Too many requests", detail, "429"), retry_after=seconds)
 
@@ -267,36 +267,36 @@ def internal_error() -> InternalError:
 
 
 def unavailable() -> DatabaseUnavailableError:
-    """The database does not answer; a later try may succeed."""
+    """The database does not respond; a retry may succeed."""
     error = ErrorObject("Service unavailable", "The database is not available.", "503")
     return DatabaseUnavailableError(error, retry_after=1)
 
 
 def database_failed(detail: str, sqlstate: str, retry_after: int) -> DatabaseFailedError:
-    """The database could not run a statement, for a reason that is not in the request."""
+    """The database could not run a statement; the request is not the cause."""
     error = ErrorObject("Service unavailable", f"{detail} (SQLSTATE {sqlstate})", "503")
     return DatabaseFailedError(error, sqlstate=sqlstate, retry_after=retry_after)
 
 
 def busy(detail: str) -> OverloadedError:
-    """There is more work than the service takes on; a later try may succeed."""
+    """The service is at its limit of concurrent work; a retry may succeed."""
     return OverloadedError(ErrorObject("Service unavailable", detail, "503"), retry_after=1)
 
 
 def statistics_timed_out() -> QueryTimeoutError:
-    """The statement of a statistic ran past its time limit."""
-    detail = "The query took too long. Choose a shorter range by from-time and to-time."
+    """A statistics statement exceeded its time limit."""
+    detail = "The query took too long. Choose a shorter range with from-time and to-time."
     return QueryTimeoutError(ErrorObject("Query timed out", detail, "504"))
 
 
 def timed_out() -> QueryTimeoutError:
-    """A statement ran past its time limit."""
+    """A statement exceeded its time limit."""
     detail = "The query took too long. Narrow it, for instance by filter[time_start_gteq] and filter[time_start_lt]."
     return QueryTimeoutError(ErrorObject("Query timed out", detail, "504"))
 
 
 def out_of_files(error: BaseException | None) -> bool:
-    """Whether an error goes back to a limit on open files, of the process or of the system."""
+    """Whether the process's or the system's limit of open files caused the error."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
             return True

@@ -1,7 +1,6 @@
-"""Where the files that belong to the program are.
+"""Paths of the data files of the package.
 
-In a checkout `service/data` links to the folders `sql` and `config`; a wheel holds copies of what they link to, so the
-files are found wherever the package is.
+In a checkout, `service/data` contains symbolic links to the folders `sql` and `config`; a wheel contains copies.
 """
 
 from importlib.resources import files

@@ -1,4 +1,4 @@
-"""One read of a resource, as frozen values: the parser makes them, the database room reads them."""
+"""One read of a resource, as frozen values: created by the parser, executed by `service.db`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose records may be read. `account_ids` restricts them to these accounts' internal ids; None does not.
+    """The scope of a request. `account_ids` restricts it to these internal ids of accounts; None means all accounts.
 
     `api_access_id` is None for a dynamic token.
     """
@@ -36,7 +36,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class LoginRow:
-    """What the access row of a login says. `permitted`: its networks contain the client's address."""
+    """The access row of a login. `permitted`: its networks contain the client's address."""
 
     api_access_id: int
     password_digest: str
@@ -77,7 +77,7 @@ KeysetPosition = tuple[str | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class CursorPage:
-    """`size` records after one position or before another; None is the start or the end of the list.
+    """`size` records after one position or before another. None means the start or the end of the list.
 
     `ranged`: both ends were given. `backwards`: only `before` was given, so the page is read from its end.
     """
@@ -92,7 +92,7 @@ class CursorPage:
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """All records after a position, of which there may be at most `max_rows`; None is the start of the list."""
+    """All records after a position, at most `max_rows`. None means the start of the list."""
 
     max_rows: int
     after: KeysetPosition | None = None
@@ -101,15 +101,15 @@ class Everything:
 Window = Page | CursorPage | Everything
 
 TimeRange = tuple[str, str]
-"""Two moments as PostgreSQL's text; the second is exclusive, unless both are the same, which is that moment alone."""
+"""Two times as PostgreSQL's text; the end is exclusive. Two equal times mean that time alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which columns of which records of a resource, in which order, and which part of them.
+    """Columns, scope, conditions, order and window of a read.
 
-    `columns` are names of the resource's SQL. `ranges` are time ranges outside of which no record can match, None where
-    that is unknown.
+    `columns` are column names of the resource's SQL. `ranges` are time ranges that contain all matching records; None
+    if unknown.
     """
 
     resource: Resource

@@ -1,4 +1,4 @@
-"""Settings to everything that the service is made of, without a web server: the only place where parts are wired."""
+"""Builds all parts of the service from the settings, independent of HTTP. All wiring is here."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -39,7 +39,7 @@ SEARCH_TIMEOUT = 60.0  # Seconds that a search of all partitions waits for a con
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts by what they do. `background` is the work that a server starts in `tasks` beside requests, by name."""
+    """The parts of the service. `background` are the tasks, by name, that a server starts in `tasks`."""
 
     settings: Settings
     resources: Mapping[str, Resource]  # By type.
@@ -59,7 +59,7 @@ class Services:
     tasks: BackgroundTasks
 
     async def parts(self) -> dict[str, Part]:
-        """What the service needs, and what is wrong with it now."""
+        """The parts that the service needs, with their current problems."""
         problems = await asyncio.gather(*(database.problems() for database in self.health))
         parts = {f"database {one.name}": Part(found) for one, found in zip(self.health, problems, strict=True)}
         for replica in self.replicas:
@@ -70,12 +70,12 @@ class Services:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Services]:
-    """The services until the block is left. No database is asked before they are used."""
+    """The services, closed at the end of the block. Opens no database connection before one is needed."""
     async with AsyncExitStack() as stack:
         tasks = BackgroundTasks()
         pools = _Pools(settings, tasks)
         calls, routing = pools.calls(), pools.open("routing", settings.databases.routing)
-        # Searches have connections of their own, so that a search of all partitions delays nobody else.
+        # Searches have their own connections, so that a search of all partitions does not delay other requests.
         searching = pools.open("cdr", settings.databases.cdr, "search", size=2, acquire_timeout=SEARCH_TIMEOUT)
         resources = _resources(settings)
         tables = {one.sql: one.table for one in resources.values() if one.meta.database == "cdr"}
@@ -131,7 +131,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
 
 
 def _lag(database: CallDatabase) -> float:
-    """How many seconds what is read may be behind the primary."""
+    """The maximal lag of reads behind the primary, in seconds."""
     return database.replica_max_lag if database.replicas else 0.0
 
 
@@ -143,7 +143,7 @@ def _resources(settings: Settings) -> dict[str, Resource]:
 
 
 class _Pools:
-    """Makes the pools. Those of one database log its absence together."""
+    """Creates the pools. The pools of a database share its problem log."""
 
     def __init__(self, settings: Settings, tasks: BackgroundTasks) -> None:
         self.problems = {"cdr": ProblemLog(), "routing": ProblemLog()}
@@ -168,7 +168,7 @@ class _Pools:
         size: int | None = None,
         acquire_timeout: float | None = None,
     ) -> Pool:
-        """A pool to a database, by default named and limited like the database."""
+        """A pool for a database; name, size and timeout default to those of the database."""
         shared = self._settings
         limits = Limits(
             size or settings.pool_size,

@@ -1,4 +1,4 @@
-"""Settings: a file overrides the defaults, and the environment both. The result is frozen values, or all problems."""
+"""Settings: defaults, overridden by a TOML file, overridden by the environment. All problems are reported together."""
 
 import json
 import re
@@ -20,13 +20,13 @@ from service.files import DEFAULT_SETTINGS
 
 PREFIX = "CDR_API_"
 CONFIG = "CDR_API_CONFIG"
-# What Kubernetes sets in containers for a Service named cdr-api or cdr-api-<name>. PORT alone is its only as a URL.
+# Variables that Kubernetes sets for a Service named cdr-api or cdr-api-<name>; PORT only with a URL as its value.
 SERVICE_LINK = re.compile(
     r"CDR_API(_[A-Z0-9]+)*_"
     r"((SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|PORT=(tcp|udp|sctp)://).*",
     re.ASCII | re.DOTALL,
 )
-MIN_SECRET_LENGTH = 32  # Bytes, as many as the HMAC's hash gives.
+MIN_SECRET_LENGTH = 32  # Bytes, the output size of the HMAC.
 MASKED = "********"
 TABLE = re.compile(
     r"cdr\.[a-z_][a-z0-9_]{0,51}\Z", re.ASCII
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used: one line per problem, each naming its key."""
+    """Invalid settings: one line for each problem, which names the key."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
@@ -69,9 +69,9 @@ class CIDR(types.String):
 
 
 class Secrets(types.List):
-    """A list of secrets, or text: a JSON array of strings is a list too, and any other text is one secret as it is.
+    """A list of secrets, or text: a JSON array of strings, or one secret. Empty text means no secrets.
 
-    Empty text stands for none. The values are bytes: as they were in the environment, or in UTF-8 from a file.
+    The values are bytes: unchanged from the environment, or in UTF-8 from a file.
     """
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -79,26 +79,26 @@ class Secrets(types.List):
         try:
             return [text.encode("utf-8", "surrogateescape") for text in texts]
         except UnicodeEncodeError as error:
-            raise ValidationError("A secret has an unpaired surrogate, which is not text.") from error
+            raise ValidationError("A secret contains an unpaired surrogate.") from error
 
 
 class Endpoint(types.String):
-    """The URL of a server; empty text stands for none."""
+    """The URL of a server; empty text means none."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, *args, **kwargs)
         url = urlsplit(text)
         if text and (url.scheme not in ("http", "https") or not url.hostname):
-            raise ValidationError("is not an http or https URL.")  # It may have a password.
+            raise ValidationError("is not an http or https URL.")  # Not quoted: it may contain a password.
         return text
 
 
 class OptionalInteger(types.Integer):
-    """A whole number; empty text stands for none."""
+    """An integer; empty text means None."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, str) and value.isascii() and value.isdigit():
-            value = int(value)  # From the environment, where the default is the empty text.
+            value = int(value)  # From the environment: text, because the default is text.
         return None if value == "" else super()._deserialize(value, *args, **kwargs)
 
 
@@ -224,7 +224,7 @@ class Resources:
 
     @property
     def hidden(self) -> dict[str, list[str]]:
-        """The names that are never shown, by setting."""
+        """The hidden attributes, by setting."""
         return {name: getattr(self, name) for name in ("incoming_cdr_hide_fields", "outgoing_cdr_hide_fields")}
 
 
@@ -294,7 +294,7 @@ class Telemetry:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings; config/default.toml says what each is."""
+    """All settings; config/default.toml documents each."""
 
     listen: Listen = _setting(types.Nested(lambda: _schema(Listen)))
     admin: Admin = _setting(types.Nested(lambda: _schema(Admin)))
@@ -313,7 +313,7 @@ class Settings:
 
 
 def load(path: str | None, environment: Mapping[str, str]) -> Settings:
-    """The effective settings. `path` comes before CDR_API_CONFIG. Raises SettingsError."""
+    """The effective settings. `path` overrides CDR_API_CONFIG. Raises SettingsError."""
     chosen = path or environment.get(CONFIG)
     values = _file(DEFAULT_SETTINGS)
     if chosen:
@@ -329,7 +329,7 @@ def load(path: str | None, environment: Mapping[str, str]) -> Settings:
 
 
 def _contradictions(settings: Settings) -> Iterable[str]:
-    """One line for each setting that another one makes useless."""
+    """One line for each setting that contradicts another one."""
     share, connections = settings.overload.customer_concurrency, settings.databases.cdr.pool_size
     if share is not None and connections >= 2 and share >= connections:
         yield (
@@ -339,7 +339,7 @@ def _contradictions(settings: Settings) -> Iterable[str]:
 
 
 def require(settings: Settings, *keys: str) -> None:
-    """Refuses what a command cannot do without: given DSNs, and secrets that are long enough. Raises SettingsError."""
+    """Checks that the settings a command needs are set and that secrets are long enough. Raises SettingsError."""
     problems = [f"{key}: is required" for key in keys if not _value(settings, key)]
     if "auth.secrets" in keys and any(len(secret) < MIN_SECRET_LENGTH for secret in settings.auth.secrets):
         problems.append(f"auth.secrets: each secret needs at least {MIN_SECRET_LENGTH} bytes")
@@ -348,7 +348,7 @@ def require(settings: Settings, *keys: str) -> None:
 
 
 def shown(settings: Settings, masked: Callable[[str], str] = lambda _: MASKED) -> dict[str, Any]:
-    """The effective settings as plain values, with secrets masked and DSNs of databases as `masked` shows them."""
+    """The effective settings as plain values. Secrets are masked, DSNs are converted by `masked`."""
     values = asdict(settings)
     cdr, routing, s3 = values["databases"]["cdr"], values["databases"]["routing"], values["recordings"]["s3"]
     for section in (cdr, routing):
@@ -370,7 +370,7 @@ def _value(settings: Settings, key: str) -> Any:
 
 
 def _schema(section: type[T]) -> marshmallow.Schema:
-    """A schema that takes exactly the section's keys, all of them, and makes the section."""
+    """A schema that requires exactly the section's keys and returns the section."""
     declared = {setting.name: setting.metadata["type"] for setting in fields(section)}  # type: ignore[arg-type]
     for type_ in declared.values():
         type_.required = True
@@ -410,7 +410,7 @@ def _from_environment(environment: Mapping[str, str], defaults: Mapping[str, Any
 
 
 def _read(text: str, default: Any) -> Any:
-    """Text stays text where the default is text. Elsewhere it is JSON; if it is not, its type is refused later."""
+    """Text if the default is text; else JSON, or the text itself, whose type is then rejected by the schema."""
     if isinstance(default, str):
         return text
     return _json(text)
@@ -424,7 +424,7 @@ def _texts(text: str) -> list[str]:
 
 
 def _json(text: str) -> Any:
-    """What JSON says; the text itself where it is not JSON or is nested too deeply."""
+    """The parsed JSON, or the text itself if it is not JSON or nested too deeply."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

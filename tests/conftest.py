@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from aiohttp import web
+from aiohttp import web, web_app
 from aiohttp.test_utils import TestClient, TestServer
 
 from service import settings
@@ -28,6 +28,7 @@ from service.web.connection import Runner
 from tests import load
 from tests.corpus import GOLDEN_SECRET, copy_rows
 from tests.load import Connection
+from tests.programs import on_database
 from tests.storage import Storage, storage
 
 SECRET = "a secret for the tests, of more than 32 bytes"
@@ -192,12 +193,7 @@ def data(postgres: Databases, prepared: str) -> Iterator[Data]:
 
 def configured(dsn: str, **environment: str) -> settings.Settings:
     """Settings for one database, with others as environment variables without their prefix."""
-    values = {
-        "DATABASES__CDR__DSN": dsn,
-        "DATABASES__ROUTING__DSN": dsn,
-        "AUTH__SECRETS": json.dumps([SECRET]),
-        **environment,
-    }
+    values = {**on_database(dsn, AUTH__SECRETS=json.dumps([SECRET])), **environment}
     return settings.load(None, {settings.PREFIX + name: value for name, value in values.items()})
 
 
@@ -295,6 +291,7 @@ async def serve() -> AsyncIterator[Serve]:
     yield start
     for client in clients:
         await client.close()
+    web_app._cached_build_middleware.cache_clear()  # It would keep a thousand applications.
 
 
 @pytest.fixture

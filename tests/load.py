@@ -74,9 +74,9 @@ async def asking(url: str, path: str, clients: int, **headers: str) -> AsyncIter
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Waits until the condition holds, at most 30 seconds."""
-    async with asyncio.timeout(30):
-        while not await _holds(condition):  # noqa: ASYNC110 # Another process tells nobody.
+    """Waits until the condition holds, at most 60 seconds."""
+    async with asyncio.timeout(60):
+        while not await _holds(condition):  # noqa: ASYNC110 # There is no event for changes in other processes.
             await asyncio.sleep(0.005)
 
 

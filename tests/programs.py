@@ -18,6 +18,11 @@ def environment(**settings: str) -> dict[str, str]:
     return inherited | {f"CDR_API_{name}": value for name, value in {"ADMIN__PORT": "0", **settings}.items()}
 
 
+def on_database(cdr: str, routing: str | None = None, **settings: str) -> dict[str, str]:
+    """Settings for the DSNs of both databases, by default the same one, and others."""
+    return {"DATABASES__CDR__DSN": cdr, "DATABASES__ROUTING__DSN": routing or cdr, **settings}
+
+
 def free_port() -> int:
     """A TCP port of loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -1,9 +1,9 @@
-// What this page adds to Swagger UI: a search for operations, and a form for parameters that have many members.
+// Additions to Swagger UI: a search for operations, and a form for parameters with many members.
 
 const additions = ({ React }) => {
   const element = React.createElement;
 
-  // Rows of a member and its value. The value of the whole is JSON, as Swagger UI keeps objects.
+  // Rows of members and values. The combined value is JSON, as Swagger UI stores objects.
   const Members = ({ value, schema, onChange, disabled }) => {
     const members = schema.get("properties");
     const [rows, setRows] = React.useState(() => read(value));
@@ -44,7 +44,7 @@ const additions = ({ React }) => {
       element(
         "button",
         { className: "btn add", type: "button", disabled, onClick: () => change([...rows, ["", ""]]) },
-        rows.length ? "and another" : "add one",
+        rows.length ? "add another" : "add",
       ),
     );
   };
@@ -59,10 +59,10 @@ const additions = ({ React }) => {
 
   const meaning = (members, name) => {
     if (members.has(name)) return members.getIn([name, "description"])?.replaceAll("`", "");
-    return name ? "There is no such name." : `Type a part of the name to choose one of ${members.size}.`;
+    return name ? "Unknown name." : `Type part of a name to choose one of ${members.size}.`;
   };
 
-  // Few names are a box, many a field that proposes those that have what was typed.
+  // A select box for few names, or a text field with suggestions.
   const Choice = ({ members, name, disabled, onChoose }) => {
     const list = React.useId();
     const names = [...members.keys()];
@@ -101,7 +101,7 @@ const additions = ({ React }) => {
       }),
     );
 
-  // By path, summary or tag, in any case of letters.
+  // Case-insensitive, by path, summary or tag.
   const opsFilter = (tags, phrase) => {
     const matches = (tag) => (operation) =>
       [tag, operation.get("path"), operation.getIn(["operation", "summary"])]

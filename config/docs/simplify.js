@@ -1,7 +1,7 @@
-// The description as a person reads it: the same API with fewer entries. Programs read openapi.json, which has all.
+// Simplifies the OpenAPI document for the page: the same API with fewer entries. openapi.json has everything.
 
 const simplify = (description) => {
-  const { session, ...schemes } = description.components.securitySchemes; // No page can send this cookie.
+  const { session, ...schemes } = description.components.securitySchemes; // Scripts cannot send this cookie.
   return {
     ...description,
     info: { ...description.info, description: folded("How it works", description.info.description) },
@@ -16,7 +16,7 @@ const simplify = (description) => {
   };
 };
 
-// `filter[a]`, `filter[b]` become one parameter `filter`, whose members are chosen; the most used ones come first.
+// Combines `filter[a]`, `filter[b]` to one parameter `filter` with members. Common parameters come first.
 const ORDER = ["id", "filter", "sort", "page", "include", "fields", "format", "count"];
 
 const parameters = (all = []) => {
@@ -33,12 +33,12 @@ const parameters = (all = []) => {
 };
 
 const MEANINGS = {
-  filter: ["Conditions, which must all hold.", "filters"],
-  page: ["Which part of the list.", "ways to name it"],
-  fields: ["Only these attributes and relationships, by the type of record.", "types"],
+  filter: ["Conditions, combined with and.", "filters"],
+  page: ["Pagination.", "page parameters"],
+  fields: ["Only these attributes and relationships, by type.", "types"],
 };
 
-// The format chooses the component that shows it; the empty example keeps the page from making one up.
+// The format selects the component; the empty example prevents a generated one.
 const grouped = (name, members) => ({
   name,
   in: "query",
@@ -55,7 +55,7 @@ const grouped = (name, members) => ({
   },
 });
 
-// Lists are written with commas, in an order that a selection from a box would lose.
+// Lists as comma-separated text, because a select box would lose the order.
 const plain = (parameter) => {
   const names = parameter.schema?.items?.enum;
   if (!names) return parameter;

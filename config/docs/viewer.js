@@ -1,4 +1,4 @@
-// Shows the description; nothing is asked of any other host.
+// Shows the OpenAPI document, without requests to other hosts.
 
 fetch("/api/rest/customer/v1/openapi.json")
   .then((response) => response.json())

@@ -1,1 +1,1 @@
-"""Who the caller is: tokens, and what they stand for."""
+"""Authentication: tokens, logins and the caller's scope."""

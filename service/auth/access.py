@@ -1,4 +1,4 @@
-"""Resolves a token's subject to the caller and what it may see."""
+"""Resolves a token's subject to a caller and its scope."""
 
 from functools import partial
 from typing import Protocol
@@ -28,7 +28,7 @@ class Access:
         self.profiles: TTLCache[tuple[int, int], bool | None] = TTLCache("caller", seconds, MAX_ENTRIES)
 
     async def caller(self, subject: Subject) -> Caller:
-        """The caller. Raises ApiError (401) if the access row, the customer or the profile does not exist any more."""
+        """The caller. Raises UnauthorizedError if the access row, the customer or the profile no longer exists."""
         if not isinstance(subject, DynamicClaims):
             found = await self.rows.get(subject, partial(self._source.access, subject))
             if found is None:

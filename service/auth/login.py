@@ -1,4 +1,4 @@
-"""A login, its password and the client's address to the access row that they open (contract 20)."""
+"""Authenticates a login, a password and a client address against the access rows (contract 20)."""
 
 from typing import Protocol
 
@@ -6,12 +6,12 @@ from service.auth.passwords import PasswordChecker
 from service.concurrency.cache import TTLCache
 from service.query import LoginRow
 
-DEFAULT_COST = 12  # What Rails writes; where no row has a digest, refusals take as long as this.
-COST_SECONDS = 60.0  # How long the highest cost of all digests is remembered.
+DEFAULT_COST = 12  # The bcrypt cost in Rails; used for failed logins if no row has a digest.
+COST_SECONDS = 60.0  # Seconds for which the highest cost of all digests is cached.
 
 
 class LoginSource(Protocol):
-    """Where access rows are read by login."""
+    """Reads access rows by login."""
 
     async def login(self, login: str, address: str | None) -> LoginRow | None: ...
 
@@ -19,7 +19,7 @@ class LoginSource(Protocol):
 
 
 class LoginService:
-    """Checks logins; each refusal costs what the dearest digest of all costs, so that time tells nothing."""
+    """Checks logins. Every failure takes as long as the most expensive digest, so that timing reveals nothing."""
 
     def __init__(self, source: LoginSource, passwords: PasswordChecker) -> None:
         self._source = source
@@ -27,7 +27,7 @@ class LoginService:
         self._costs: TTLCache[None, int | None] = TTLCache("password_cost", COST_SECONDS, 1)
 
     async def authenticate(self, login: str, password: str, address: str | None) -> int | None:
-        """The id of the access row, or None for every kind of refusal. Raises ApiError where the database fails."""
+        """The id of the access row, or None if the login fails for any reason. Raises ApiError if a database fails."""
         row = None if "\0" in login else await self._source.login(login, address)  # PostgreSQL's text has no NUL.
         cost = await self._costs.get(None, self._source.highest_cost)
         accepted = await self._passwords.check(

@@ -1,4 +1,4 @@
-"""JSON Web Tokens: text to verified claims and back."""
+"""Issues and verifies JSON Web Tokens."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +17,14 @@ from service.observability import metrics
 ALGORITHM = "HS256"
 AUDIENCE = "customer-v1"
 DYNAMIC = "D"
-MAX_TOKENS = 4096  # Cached, of at most so many characters each:
-MAX_CACHED_LENGTH = 2048
+MAX_TOKENS = 4096  # Cached tokens,
+MAX_CACHED_LENGTH = 2048  # and the maximal length of each in characters.
 OWN_CHECKS = {f"verify_{claim}": False for claim in ("aud", "exp", "nbf", "iat", "iss", "sub", "jti", "at_hash")}
 
 
 @dataclass(frozen=True, slots=True)
 class DynamicClaims:
-    """The `cfg` of a token that holds its own access rights instead of the id of a row; in the reference's order."""
+    """The `cfg` claim of a token that contains its access rights instead of a row's id; in the reference's order."""
 
     customer_id: int
     customer_portal_access_profile_id: int = 1
@@ -39,7 +39,7 @@ Subject = int | DynamicClaims
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """The claims of a token: subject, `nbf` and `exp`, the latter in seconds since 1970."""
+    """The claims of a token: subject, `nbf` and `exp`, both in seconds since 1970."""
 
     subject: Subject
     start: float
@@ -49,18 +49,19 @@ class VerifiedToken:
 class TokenService:
     """Signs with the first secret and verifies with all. `lifetime` is in seconds; None issues tokens without `exp`.
 
-    Verified tokens are cached, but their times are compared with the clock at every use.
+    Verified tokens are cached; their times are checked at every use. `clock` returns seconds since 1970.
     """
 
-    def __init__(self, secrets: Sequence[bytes], lifetime: int | None) -> None:
+    def __init__(self, secrets: Sequence[bytes], lifetime: int | None, clock: Callable[[], float] = time.time) -> None:
         self._keys = [_key(secret) for secret in secrets]
         self._cached = lru_cache(MAX_TOKENS)(self._verified)
         self.lifetime = lifetime
+        self.clock = clock
 
     def read(self, token: str) -> Subject:
         """The subject of a token: the id of an access row, or the claims of a dynamic token. Raises ApiError (401)."""
         known = self._known(token)
-        _require(known.start <= time.time() < known.end)
+        _require(known.start <= self.clock() < known.end)
         return known.subject
 
     def issue(self, subject: Subject) -> str:
@@ -69,11 +70,11 @@ class TokenService:
         if isinstance(subject, DynamicClaims):
             claims |= {"sub": DYNAMIC, "cfg": {name: getattr(subject, name) for name in DynamicClaims.__slots__}}
         if self.lifetime is not None:
-            claims["exp"] = int(time.time()) + self.lifetime
+            claims["exp"] = int(self.clock()) + self.lifetime
         return str(jwt.encode(claims, self._keys[0], algorithm=ALGORITHM))
 
     def _known(self, token: str) -> VerifiedToken:
-        """What a token says; long ones are verified each time, so that the cache stays small."""
+        """The claims of a token. Long tokens are not cached, so that the cache stays small."""
         hits = self._cached.cache_info().hits
         try:
             return self._cached(token) if len(token) <= MAX_CACHED_LENGTH else self._verified(token)
@@ -91,13 +92,13 @@ class TokenService:
         for key in self._keys:
             try:
                 return jwt.decode(token, key, algorithms=[ALGORITHM], options=OWN_CHECKS)
-            except Exception:  # noqa: S112 # Odd tokens make the library raise more than its own errors.
+            except Exception:  # noqa: S112 # For malformed tokens, the library raises other errors than its own.
                 continue
         raise unauthorized()
 
 
 def _key(secret: bytes) -> Key:
-    """Given as a JSON Web Key, because the library would take some texts for a key file, a JSON object or a list."""
+    """A JSON Web Key, because the library would interpret some texts as a PEM file, a JSON object or a list."""
     return jwk.construct({"kty": "oct", "k": base64url_encode(secret).decode()}, ALGORITHM)
 
 
@@ -108,11 +109,11 @@ def _subject(claims: Mapping[str, Any]) -> Subject:
     if isinstance(subject, str) and subject.isascii() and subject.isdigit() and len(subject) < 20:
         return int(subject)
     _require(_is_integer(subject))
-    return int(subject)  # type: ignore[arg-type] # just made sure of
+    return int(subject)  # type: ignore[arg-type] # Checked above.
 
 
 def _dynamic(words: Any) -> DynamicClaims:
-    """The claims of `cfg`. Unknown keys and values of a wrong type are refused; the legacy key is ignored."""
+    """The claims of `cfg`; the legacy key is ignored. Raises UnauthorizedError for unknown keys and wrong types."""
     _require(isinstance(words, dict))
     known = {name: value for name, value in words.items() if name != "allow_listen_recording"}
     _require(known.keys() <= set(DynamicClaims.__slots__))
@@ -137,7 +138,7 @@ def _seconds(claim: Any) -> float:
 
 
 def _is_list(values: Any, holds: Callable[[Any], bool]) -> bool:
-    """Whether `values` is null or a list whose items all pass `holds`."""
+    """True if `values` is null or a list whose items all pass `holds`."""
     return values is None or (isinstance(values, list | tuple) and all(map(holds, values)))
 
 

@@ -1,4 +1,4 @@
-"""The command `cdr-api export`: the export of the API, read straight from the databases into a file."""
+"""The command `cdr-api export`: exports a list from the databases to a file, like the API."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -29,11 +29,11 @@ PARAMETERS = ("filter", "sort", "fields", "include", "count")
 
 
 class ExportError(Exception):
-    """No complete file could be written; the message says why."""
+    """The export failed; the message is the reason."""
 
 
 class RecordWriter(Protocol):
-    """A file in one of the formats, as far as it is written."""
+    """Writes records to a file in one format."""
 
     def write(self, records: Iterable[Flat]) -> None: ...
 
@@ -42,7 +42,7 @@ class RecordWriter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExportJob:
-    """What to export. `query` is a query string as the API takes it; `format` and `dialect` are of those above."""
+    """Arguments of an export. `query` is a query string of the API, `format` one of FORMATS, `dialect` of DIALECTS."""
 
     type: str
     query: str
@@ -53,7 +53,7 @@ class ExportJob:
 
 
 def run(settings: Settings, job: ExportJob) -> None:
-    """Writes the file, or none. Raises ExportError, and SettingsError where the words cannot be used."""
+    """Writes the complete file or none. Raises ExportError, and SettingsError for invalid arguments."""
     try:
         asyncio.run(_run(settings, job, _parameters(job.query)))
     except BadRequestError as error:
@@ -61,17 +61,17 @@ def run(settings: Settings, job: ExportJob) -> None:
     except ApiError as error:
         raise ExportError(" ".join(problem.detail for problem in error.errors)) from error
     except TooManyRowsError as error:
-        raise ExportError(f"There are more than export.max_rows = {settings.export.max_rows} records.") from error
+        raise ExportError(f"The export has more than export.max_rows = {settings.export.max_rows} records.") from error
     except OverflowError as error:
         raise ExportError(str(error)) from error
     except BrokenPipeError:
-        raise  # Its reader has what it wanted.
+        raise  # Handled by `cli.main`.
     except OSError as error:
         raise ExportError(f"{job.output}: {error.strerror or error}") from error
 
 
 def _parameters(query: str) -> Parameters:
-    """Raises BadRequestError, and SettingsError for parameters that have no effect here, where a typo stays unseen."""
+    """Parses the query. Raises BadRequestError, and SettingsError for parameters without effect, such as typos."""
     parameters = query_string.parse(query.removeprefix("?"))
     if unknown := [name for name in parameters if name not in PARAMETERS]:
         raise SettingsError(f"--query: {name} is not one of {', '.join(PARAMETERS)}" for name in unknown)
@@ -87,7 +87,7 @@ async def _caller(subject: Subject, access: Access) -> Caller:
     try:
         return await access.caller(subject)
     except UnauthorizedError as error:
-        raise ExportError("There is no such access row, or no such customer and profile.") from error
+        raise ExportError("The access row, the customer or the profile does not exist.") from error
 
 
 async def _export(services: Services, job: ExportJob, parameters: Parameters, caller: Caller) -> None:
@@ -106,7 +106,7 @@ async def _export(services: Services, job: ExportJob, parameters: Parameters, ca
 
 
 class _TextWriter:
-    """A table in one of the formats that the API has too."""
+    """Writes one of the API's text formats."""
 
     def __init__(self, file: BinaryIO, format_: Format, headings: Sequence[str]) -> None:
         self._file, self._piece = file, format_.piece
@@ -123,7 +123,7 @@ def _writer(job: ExportJob, file: BinaryIO, resource: Resource, headings: Sequen
     if table := formats.FORMATS.get(job.format):
         return _TextWriter(file, export_request.with_dialect(table, resource, job.dialect), headings)
     try:
-        from service.tables import parquet  # Its library is large, and an extra.
+        from service.tables import parquet  # Requires an extra.
     except ImportError as error:
-        raise ExportError("Parquet needs another package: pip install '.[parquet]'.") from error
+        raise ExportError("Parquet needs the extra parquet: pip install '.[parquet]'.") from error
     return parquet.ParquetWriter(file, resource, headings)

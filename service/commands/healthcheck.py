@@ -1,22 +1,22 @@
-"""The command `cdr-api healthcheck`: asks the address that customers are served on whether anything answers."""
+"""The command `cdr-api healthcheck`: checks that the service responds on its address."""
 
 import http.client
 
 from service.settings import Listen, SettingsError
 
 TIMEOUT = 4.0  # Seconds.
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on.
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - For comparison, not for listening.
 
 
 class UnhealthyError(Exception):
-    """Nothing answers HTTP on the address; its text says why."""
+    """No HTTP response from the address; the message is the reason."""
 
 
 def check(listen: Listen) -> str:
-    """Send one request and return a line that says what answered. Raises UnhealthyError and SettingsError.
+    """Send one request and return a line with the status. Raises UnhealthyError and SettingsError.
 
-    Any HTTP status counts: `/` is not routed, so it needs neither a token nor a database, and a database that is down
-    is no reason to replace a process.
+    Any HTTP status is healthy: `/` is not routed, so it needs neither a token nor a database. A database outage does
+    not require a restart of the process.
     """
     if not listen.port:
         raise SettingsError(["listen.port: must not be 0 for a health check, because the port is not known"])

@@ -1,4 +1,4 @@
-"""The command that shows, builds and drops search indexes: names in, a table or lines of progress out."""
+"""The command `cdr-api database indexes`: shows, creates and drops search indexes."""
 
 import sys
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
 def run(dsn: str, to_create: Sequence[str], to_drop: Sequence[str]) -> None:
-    """Builds or drops the indexes of these names, or shows all. Raises SchemaError, KeyboardInterrupt."""
+    """Creates or drops the named indexes, or shows all. Raises SchemaError, KeyboardInterrupt."""
     try:
         if to_create:
             index_builds.create(dsn, _named(to_create), _say)
@@ -20,7 +20,7 @@ def run(dsn: str, to_create: Sequence[str], to_drop: Sequence[str]) -> None:
         else:
             _show(dsn)
     except KeyboardInterrupt:
-        _say("Interrupted. What is finished stays; the same command goes on.")
+        _say("Interrupted. Finished indexes are kept; run the same command to continue.")
         raise
 
 
@@ -41,9 +41,9 @@ def _described(status: Status) -> str:
     if status.invalid:
         parts.append(f"{status.invalid} unfinished")
     if status.foreign:
-        parts.append(f"{status.foreign} foreign partitions without it")
+        parts.append(f"{status.foreign} foreign partitions without the index")
     if status.built and not status.on_parent:
-        parts.append("not on the parent, so new partitions do not get it")
+        parts.append("missing on the parent, so new partitions will not have it")
     return ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Where a command writes: a file that gets its name only when it is whole, or straight into whatever else is named."""
+"""Output of a command: a regular file is replaced atomically; other targets are written directly."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 STANDARD_OUTPUT = Path("-")
 STANDARD_OUTPUTS = (STANDARD_OUTPUT, Path("/dev/stdout"), Path("/dev/fd/1"), Path("/proc/self/fd/1"))
-NEW_FILE_MODE = 0o666  # Less what the umask takes away, as for any new file.
+NEW_FILE_MODE = 0o666  # Before the umask.
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -19,8 +19,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 def opened(output: Path) -> Iterator[BinaryIO]:
     """A file to write to; `-` is standard output.
 
-    A regular file is replaced when the block ends well, and left alone when it does not. Devices, pipes and sockets
-    are written as they are. A symbolic link stays, and what it leads to is written. Raises OSError.
+    A regular file is replaced if the block succeeds, and unchanged if it raises. Devices, pipes and sockets are written
+    directly. A symbolic link is kept and its target is written. Raises OSError.
     """
     if output in STANDARD_OUTPUTS:
         with open(1, "wb", closefd=False) as file:
@@ -34,7 +34,7 @@ def opened(output: Path) -> Iterator[BinaryIO]:
 
 
 def _is_special(output: Path) -> bool:
-    """Whether something is there that is not a regular file. Raises OSError where that cannot be found out."""
+    """True if the path exists and is not a regular file. Raises OSError if that cannot be determined."""
     try:
         return not stat.S_ISREG(output.stat().st_mode)
     except FileNotFoundError:
@@ -43,7 +43,7 @@ def _is_special(output: Path) -> bool:
 
 @contextmanager
 def _replaced(target: Path) -> Iterator[BinaryIO]:
-    """A file beside the target, with a name of its own, which takes the target's place at the end or is removed."""
+    """A temporary file beside the target, which replaces the target at the end, or is removed after an error."""
     with _interrupted_by_signals():
         descriptor, name = tempfile.mkstemp(prefix=f"{target.name[:40]}.", suffix=".part", dir=target.parent)
         unfinished = Path(name)
@@ -57,7 +57,7 @@ def _replaced(target: Path) -> Iterator[BinaryIO]:
 
 
 def _mode(target: Path) -> int:
-    """The permissions of the file that is replaced, or those of a new one."""
+    """The permissions of the existing file, or those of a new file."""
     try:
         return stat.S_IMODE(target.stat().st_mode)
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def _mode(target: Path) -> int:
 
 @contextmanager
 def _interrupted_by_signals() -> Iterator[None]:
-    """Signals that would end the process at once end the block first; `nohup` stays in force."""
+    """Converts SIGTERM and SIGHUP to SystemExit within the block, unless they are ignored, as with `nohup`."""
     fatal = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
     for number in fatal:
         signal.signal(number, _interrupt)

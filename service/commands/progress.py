@@ -1,10 +1,10 @@
-"""How far a long command is, on standard error: all along for a person at a terminal, else only at the end."""
+"""Progress of a long command on standard error: a bar on a terminal, else only the result."""
 
 import sys
 import time
 
 WIDTH = 30  # Characters of the bar.
-PAUSE = 0.1  # Seconds between two looks of it.
+PAUSE = 0.1  # Seconds between updates.
 START_OVER = "\r\x1b[K"
 
 
@@ -18,7 +18,7 @@ class Progress:
         self._visible = sys.stderr.isatty()
 
     def more(self, count: int) -> None:
-        """Some records are done."""
+        """Adds to the number of records done."""
         self._done += count
         now = time.monotonic()
         if self._visible and now - self._shown >= PAUSE:
@@ -26,7 +26,7 @@ class Progress:
             self._show(self._done / max(1, self._total), self._done / max(PAUSE, now - self._started))
 
     def end(self, where: str) -> None:
-        """All are, and lie there."""
+        """Prints the number of records and where they were written."""
         print(f"{START_OVER if self._visible else ''}{self._done} records to {where}", file=sys.stderr)
 
     def _show(self, share: float, rate: float) -> None:

@@ -1,1 +1,1 @@
-"""What runs beside requests, and results that several requests share."""
+"""Background tasks, concurrency limits and shared results."""

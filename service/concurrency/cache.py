@@ -1,4 +1,4 @@
-"""Results of look-ups, kept for some seconds and shared by all who ask for the same key meanwhile."""
+"""A cache of look-ups with a time to live; concurrent requests for a key share one look-up."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 @dataclass(slots=True)
 class _Entry(Generic[Value]):
-    """A look-up, until when its result is fresh, and how many wait for it."""
+    """A look-up, the time until which its result is fresh, and the number of waiting requests."""
 
     task: asyncio.Task[Value]
     fresh_until: float
@@ -24,10 +24,10 @@ class _Entry(Generic[Value]):
 
 
 class TTLCache(Generic[Key, Value]):
-    """Keeps results for `seconds` from the start of their look-up, of at most `max_entries` keys; 0 keeps none.
+    """Keeps results of at most `max_entries` keys for `seconds` from the start of the look-up; 0 disables the cache.
 
-    Requests that come during a look-up wait for it; it is cancelled when the last of them is. Failures are not kept.
-    `name` labels the cache in metrics.
+    Requests for a key that is being loaded wait for it. The look-up is cancelled when all waiting requests are.
+    Failures are not cached. `name` labels the cache in metrics.
     """
 
     def __init__(self, name: str, seconds: float, max_entries: int, clock: Callable[[], float] = monotonic) -> None:
@@ -49,7 +49,7 @@ class TTLCache(Generic[Key, Value]):
         return entry.task.result() if entry.task.done() else await self._wait(key, entry)
 
     async def _wait(self, key: Key, entry: _Entry[Value]) -> Value:
-        """One who no longer waits does not end the look-up for the others."""
+        """Waits for a look-up; cancelling one waiting request does not cancel it for the others."""
         entry.waiting += 1
         try:
             return await asyncio.shield(entry.task)
@@ -60,7 +60,7 @@ class TTLCache(Generic[Key, Value]):
                 entry.task.cancel()
 
     def _start(self, key: Key, load: Coroutine[None, None, Value]) -> _Entry[Value]:
-        """In a context of its own, so that its statements are not charged to the request that happens to be first."""
+        """Starts a look-up in an empty context, so that its statements are not charged to the first request."""
         task = asyncio.create_task(load, context=Context())
         self._entries.pop(key, None)
         if len(self._entries) >= self._max_entries:

@@ -1,4 +1,4 @@
-"""A limit of concurrent work that is fair among customers: whoever has the least work under way comes next."""
+"""A concurrency limit that is fair among customers: the customer with the fewest slots is served next."""
 
 import asyncio
 from collections import Counter, OrderedDict, deque
@@ -13,7 +13,7 @@ Queue = deque[asyncio.Future[None]]
 
 
 class LimitExceededError(Exception):
-    """There is no free slot, and no room to wait for one; `reason` is queue, customer_queue or wait."""
+    """No slot is free, and the queue is full or the wait was too long. `reason`: queue, customer_queue or wait."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -22,9 +22,9 @@ class LimitExceededError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LimiterSettings:
-    """How many pieces of work may be under way and may wait, of all customers and of one, and for how many seconds.
+    """Numbers of slots and of queued requests, in total and for each customer; `wait` is in seconds.
 
-    `customer_concurrency` holds while no other customer has work; see `FairLimiter`.
+    `customer_concurrency` applies while no other customer is active; see `FairLimiter`.
     """
 
     concurrency: int
@@ -35,30 +35,30 @@ class LimiterSettings:
 
 
 class Slot:
-    """Room for one piece of work, until it is released."""
+    """Permission for one unit of work, until it is released."""
 
     def __init__(self, limiter: "FairLimiter", customer: Hashable) -> None:
         self._limiter: FairLimiter | None = limiter
         self._customer = customer
 
     def release(self) -> None:
-        """Gives the slot to the next in line; a second call has no effect."""
+        """Passes the slot to the next in the queue; a second call has no effect."""
         if self._limiter is not None:
             limiter, self._limiter = self._limiter, None
             limiter._release(self._customer)
 
 
 class FairLimiter:
-    """Lends slots to customers: first to those that hold the fewest, then in the order of their last turn.
+    """Assigns slots to the customer with the fewest slots; among equals, to the one served least recently.
 
-    Slots are kept free for customers that come later: with n customers at work, none takes more than the n+1st part of
-    all slots. A full queue refuses the newest request of the customer with the longest queue.
+    Slots are kept free for new customers: with n active customers, none gets more than 1/(n+1) of all slots. A full
+    queue refuses the newest request of the customer with the longest queue.
     """
 
     def __init__(self, limits: LimiterSettings) -> None:
         self._limits = limits
         self._active: Counter[Hashable] = Counter()
-        self._queues: OrderedDict[Hashable, Queue] = OrderedDict()  # In the order of turns.
+        self._queues: OrderedDict[Hashable, Queue] = OrderedDict()  # The customer served least recently first.
         self.waiting = 0
 
     @asynccontextmanager
@@ -71,7 +71,7 @@ class FairLimiter:
             slot.release()
 
     async def acquire(self, customer: Hashable, wait: float | None = None) -> Slot:
-        """A slot, to be released. `wait` is in seconds, by default that of the settings. Raises LimitExceededError."""
+        """A slot, which the caller releases. `wait` is in seconds, default: settings. Raises LimitExceededError."""
         if self._has_slot(customer):
             self._active[customer] += 1
         else:
@@ -79,12 +79,12 @@ class FairLimiter:
         return Slot(self, customer)
 
     def _has_slot(self, customer: Hashable) -> bool:
-        """Slots are given as soon as they are free, so a request that gets one at once overtakes nobody."""
+        """True if the customer can have a slot now. A queued request would have it already, so none is overtaken."""
         limits = self._limits
         return self._active.total() < limits.concurrency and self._active[customer] < self._share(customer)
 
     def _share(self, customer: Hashable) -> int:
-        """How many slots the customer may take now."""
+        """The number of slots that the customer may have now."""
         customers = len(self._active.keys() | self._queues.keys() | {customer})
         share = self._limits.customer_concurrency
         return share if customers == 1 else max(1, min(share, self._limits.concurrency // (customers + 1)))
@@ -120,7 +120,7 @@ class FairLimiter:
             turn.set_exception(LimitExceededError("queue"))
 
     def _give_up(self, customer: Hashable, turn: asyncio.Future[None]) -> None:
-        """The turn may have come in the very moment in which it was no longer wanted."""
+        """Leaves the queue, or releases the slot if it was assigned at the moment of cancellation."""
         if turn.done() and not turn.cancelled() and turn.exception() is None:
             self._release(customer)
         elif turn in self._queues.get(customer, ()):

@@ -1,7 +1,6 @@
-"""Lets customers take turns at the event loop: in each of its rounds, one callback of one of them runs.
+"""Fair scheduling on the event loop: one callback per iteration, of one customer after the other.
 
-A request whose parsing takes long, or a hundred requests that arrive at once, would otherwise keep the event loop from
-all other connections until the last of them has been parsed.
+Otherwise, a request whose parsing takes long, or many requests that arrive at once, would block all other connections.
 """
 
 import asyncio
@@ -13,16 +12,16 @@ Callback = Callable[[], None]
 
 
 class RoundRobin:
-    """Runs a callback at once if none has run in this round of the event loop, else in a later round."""
+    """Runs a callback immediately if none has run in this iteration of the event loop, else in a later one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._context = copy_context()
-        self._queues: OrderedDict[Hashable, deque[Callback]] = OrderedDict()  # In the order of turns.
-        self._pending = False  # Whether `_next` will be called.
+        self._queues: OrderedDict[Hashable, deque[Callback]] = OrderedDict()  # The next customer first.
+        self._pending = False  # True if `_next` is scheduled.
 
     def run(self, customer: Hashable, callback: Callback) -> None:
-        """Runs the callback when it is the customer's turn."""
+        """Runs the callback, immediately or in the customer's turn."""
         if self._pending:
             self._queues.setdefault(customer, deque()).append(callback)
         else:

@@ -1,4 +1,4 @@
-"""Work beside the requests: started in one way, so that what fails is logged, counted, restarted and reported."""
+"""Background tasks. Failures are logged, counted and reported, and the task is restarted."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -13,14 +13,14 @@ log = structlog.get_logger()
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
-MIN_PAUSE, MAX_PAUSE = 1.0, 60.0  # Seconds before failed work is started again; each pause is twice the one before.
+MIN_PAUSE, MAX_PAUSE = 1.0, 60.0  # Seconds before a failed task is restarted; the pause doubles each time.
 
 
 class BackgroundTasks:
-    """Long-running work of one process, by name.
+    """Long-running tasks of one process, by name.
 
-    Work that raises is logged, counted, and started again after growing pauses. It is a problem until it has returned,
-    or has run for as long as its last pause.
+    A task that raises is restarted after growing pauses. It counts as a problem until it has returned, or has run for
+    as long as its last pause.
     """
 
     def __init__(self, min_pause: float = MIN_PAUSE, max_pause: float = MAX_PAUSE) -> None:
@@ -31,18 +31,18 @@ class BackgroundTasks:
 
     @property
     def problems(self) -> dict[str, str]:
-        """What failed last, by the name of the work that fails."""
+        """The last failure of each failing task, by name."""
         return dict(self._failing)
 
     def start(self, name: str, work: Work) -> asyncio.Task[None]:
-        """Starts work, outside the context of the request that happens to need it first."""
+        """Starts a task in an empty context, not in that of the current request."""
         task = asyncio.create_task(self._supervise(name, work), name=name, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def stop(self) -> None:
-        """Cancels all work and waits for its end."""
+        """Cancels all tasks and waits for their end."""
         await cancel_all(self._tasks)
 
     async def _supervise(self, name: str, work: Work) -> None:
@@ -73,13 +73,13 @@ class BackgroundTasks:
 
 
 def _is_cancelled(error: BaseException) -> bool:
-    """Whether the task was cancelled; a driver may raise CancelledError of its own, which is a failure."""
+    """True if the task was cancelled; aiopg also raises CancelledError for failures."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def start_once(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Starts short work that nobody waits for; a failure is logged and counted."""
+    """Starts a short task that is not awaited; a failure is logged and counted."""
 
     async def run() -> None:
         try:
@@ -92,14 +92,14 @@ def start_once(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]
 
 
 async def run_periodically(seconds: float, work: Callable[[], None]) -> None:
-    """Does the work now and after each pause, until cancelled."""
+    """Calls `work` now and every `seconds`, until cancelled."""
     while True:
         work()
         await asyncio.sleep(seconds)
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancels again until all have ended: `asyncio.wait_for`, which aiopg uses, may swallow one on Python 3.11."""
+    """Cancels repeatedly until all tasks have ended: on Python 3.11, `wait_for` in aiopg may swallow a cancellation."""
     pending = set(tasks)
     while pending:
         for task in pending:

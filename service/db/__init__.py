@@ -1,1 +1,1 @@
-"""PostgreSQL: everything the service asks of a database, and how it reaches one."""
+"""PostgreSQL: statements, connections and what the service knows of its databases."""

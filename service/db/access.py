@@ -1,4 +1,4 @@
-"""What tokens grant: rows of the access tables to callers."""
+"""Reads the scope of callers from the access tables."""
 
 from service.db.pool import Pool
 from service.db.statement import Statement

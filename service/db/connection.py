@@ -1,4 +1,4 @@
-"""One read-only connection: a statement goes in, tuples come out; what is repeated is prepared."""
+"""One read-only connection to PostgreSQL. Repeated statements are prepared."""
 
 import asyncio
 import hashlib
@@ -21,13 +21,13 @@ from service.errors import timed_out
 
 Rows = list[tuple[Any, ...]]
 
-# Numerics and times stay PostgreSQL's text: the renderer needs no more of them, and they are then exact.
+# Numerics and times stay PostgreSQL's text, which is exact and all that the renderer needs.
 TEXT = dict.fromkeys((1700, 1184), UNICODE)
 PARAMETER = re.compile(r"%\((\w+)\)s")
 POOLER = "if it is a pooler such as PgBouncer, set databases.transaction_pooling = true"
 
-# The values of target_session_attrs, as conditions on whether the server is in recovery and read-only by default. What
-# the service itself makes read-only does not count.
+# target_session_attrs as conditions on two properties of the server: in recovery, and read-only by default. The
+# service's own read-only setting does not count.
 TARGETS: dict[str, Callable[[bool, bool], bool]] = {
     "any": lambda in_recovery, read_only: True,
     "read-write": lambda in_recovery, read_only: not in_recovery and not read_only,
@@ -40,11 +40,11 @@ TARGETS: dict[str, Callable[[bool, bool], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one database's connections; times are in seconds.
+    """Limits of the connections to one database; times are in seconds.
 
-    `prepared` is how many statements one connection prepares. `cached_relations` is how many tables and plans, of some
-    90 KiB each, a backend may hold before it is replaced. Behind a pooler in transaction mode (`pooled`) a session is
-    shared: its settings are sent with each statement, and nothing is prepared.
+    `prepared`: maximal number of prepared statements of a connection. `cached_relations`: number of tables and plans,
+    of about 90 KiB each, in a backend's caches above which it is replaced. `pooled`: behind a pooler in transaction
+    mode, session settings are sent with each statement and nothing is prepared.
     """
 
     size: int
@@ -57,14 +57,14 @@ class Limits:
 
     @property
     def max_cached(self) -> int:
-        """How many tables and plans a backend may hold."""
+        """The maximal number of tables and plans in a backend's caches."""
         return max(self.cached_relations, 2 * self.prepared)
 
 
 class Connection:
-    """Wraps aiopg's, with one cursor that is used again and again.
+    """Wraps a connection of aiopg and one cursor, which is reused.
 
-    `cannot_prepare` is set once a statement that runs as it is has failed when it was prepared.
+    `cannot_prepare` is set when a statement fails only if it is prepared.
     """
 
     def __init__(self, cursor: aiopg.Cursor, limits: Limits, prefix: str) -> None:
@@ -72,14 +72,14 @@ class Connection:
         self._limits = limits
         self._prefix = prefix
         self._aborted = False
-        self._known: set[str] = set()  # Repeated texts that have been run,
-        self._prepared: dict[str, str] = {}  # and what is run instead where they are prepared.
-        self._partitions: set[int] = set()  # Partitions that other statements have planned.
+        self._known: set[str] = set()  # Texts of repeated statements that have been executed.
+        self._prepared: dict[str, str] = {}  # Their EXECUTE statements, if they are prepared.
+        self._partitions: set[int] = set()  # Partitions that were planned by other statements.
         self.cannot_prepare = False
 
     @classmethod
     async def open(cls, dsn: str, limits: Limits) -> Self:
-        """Connects to the first host of the DSN that answers and is what its target_session_attrs ask for.
+        """Connects to the first host of the DSN that responds and matches its target_session_attrs.
 
         Raises psycopg2.OperationalError.
         """
@@ -98,14 +98,14 @@ class Connection:
                 fallback = connection
                 continue
             connection.close()
-            problems.append(f"the server is not what target_session_attrs={target} asks for")
+            problems.append(f"the server does not match target_session_attrs={target}")
         if fallback is not None:
             return fallback
         raise psycopg2.OperationalError("; ".join(dict.fromkeys(problems)))
 
     @classmethod
     async def _open(cls, dsn: str, limits: Limits) -> tuple[Self, tuple[bool, bool]]:
-        """A connection to one host, with whether the server is in recovery, and whether it is read-only by default."""
+        """A connection to one host, and two properties of the server: in recovery, read-only by default."""
         session = Session(limits.statement_timeout, pooled=limits.pooled)
         try:
             async with asyncio.timeout(limits.connect_timeout):
@@ -134,43 +134,43 @@ class Connection:
             raise
         if not rows:
             self.close()
-            raise psycopg2.OperationalError(f"the server has ignored the connection parameter options; {POOLER}")
+            raise psycopg2.OperationalError(f"the server ignored the connection parameter options; {POOLER}")
         in_recovery, read_only, *_ = rows[0]
         return in_recovery, read_only
 
     @property
     def closed(self) -> bool:
-        """Whether it has been closed, by either side as far as this one has noticed."""
+        """True if the connection is known to be closed, by either side."""
         return bool(self._cursor.connection.closed)
 
     @property
     def cached_plans(self) -> int:
-        """How many tables and plans its backend holds."""
+        """The number of tables and plans in the backend's caches."""
         return len(self._known) + len(self._prepared) + len(self._partitions)
 
     @property
     def at_capacity(self) -> bool:
-        """Whether its backend holds as many tables and plans as it may: nothing more is prepared."""
+        """True if the backend's caches are full: no more statements are prepared."""
         return self.cached_plans >= self._limits.max_cached
 
     @property
     def expired(self) -> bool:
-        """Whether its backend holds more than it may: the connection is closed after use.
+        """True if the backend's caches exceed the limit: the connection is closed after use.
 
-        A backend never forgets a table that it has planned: with 3,650 partitions that would come to hundreds of MiB.
+        A backend never frees the metadata of a planned table: 3,650 partitions take hundreds of MiB.
         """
         return self.cached_plans > self._limits.max_cached
 
     def has_seen(self, text: str) -> bool:
-        """Whether its backend has run the repeated statement before, and so holds its table."""
+        """True if the backend has executed the repeated statement before and has its table in the cache."""
         return text in self._known
 
     def close(self) -> None:
-        """Closes it; a statement under way ends soon after, as its client has left."""
+        """Closes the connection; the server then cancels a running statement."""
         self._cursor.connection.close()
 
     def abort(self) -> None:
-        """Closes it because the server no longer answers; the statement under way raises TimeoutError."""
+        """Closes the connection because the server does not respond; the running statement raises TimeoutError."""
         self._aborted = True
         self.close()
 
@@ -183,7 +183,7 @@ class Connection:
                 return await self._run_prepared(statement)
             except InvalidSqlStatementName:  # The session was reset.
                 await self._deallocate()
-            except FeatureNotSupported:  # The table was altered, or the server plans nothing with parameters.
+            except FeatureNotSupported:  # The table was altered, or the server cannot plan statements with parameters.
                 await self._deallocate()
                 rows = await self._run_plain(statement)
                 self.cannot_prepare = fresh
@@ -207,20 +207,20 @@ class Connection:
         try:
             await self._cursor.execute(text, statement.parameters)
         except asyncio.CancelledError as error:
-            # aiopg reports a statement that ran past statement_timeout as a cancellation, which this is not.
+            # aiopg raises CancelledError for statement_timeout as well.
             task = asyncio.current_task()
             if self.closed or (task and task.cancelling()):
                 raise
             raise timed_out() from error
         except psycopg2.OperationalError as error:
             if self._aborted:
-                raise TimeoutError("the server no longer answers") from error
+                raise TimeoutError("the server no longer responds") from error
             raise
         raw = self._cursor.raw
         return raw.fetchall() if raw.description else []
 
     def _executable(self, text: str) -> str:
-        """The text itself at its first use, PREPARE and EXECUTE at the second, then EXECUTE alone."""
+        """The text itself at its first use, PREPARE and EXECUTE at the second, then only EXECUTE."""
         if text in self._prepared:
             return self._prepared[text]
         full = self.at_capacity or len(self._prepared) >= self._limits.prepared
@@ -233,7 +233,7 @@ class Connection:
 
 
 def hosts(dsn: str) -> Sequence[str]:
-    """One DSN for each host that it names, in their order: libpq's own trying of hosts does not work through aiopg."""
+    """One DSN for each host of a DSN, in order; libpq's fallback to other hosts does not work through aiopg."""
     parts = parse_dsn(dsn)
     names = {key: parts[key].split(",") for key in ("host", "hostaddr", "port") if key in parts}
     many = max((len(values) for values in names.values()), default=1)
@@ -245,7 +245,7 @@ def hosts(dsn: str) -> Sequence[str]:
 
 @lru_cache(4096)
 def numbered(text: str) -> tuple[str, str]:
-    """A statement with `$1` for `%(name)s`, as PREPARE takes it, and the arguments in that order for EXECUTE."""
+    """A statement with `$1` for `%(name)s` for PREPARE, and the arguments for EXECUTE."""
     names = list(dict.fromkeys(PARAMETER.findall(text)))
     body = PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", text)
     return body, f"({', '.join(f'%({name})s' for name in names)})" if names else ""
@@ -253,7 +253,7 @@ def numbered(text: str) -> tuple[str, str]:
 
 @lru_cache(4096)
 def _name(text: str) -> str:
-    """The name of a prepared statement. Where sessions are mixed up, one name must never stand for two statements."""
+    """The name of a prepared statement: a digest, so that even in a shared session a name means one statement."""
     return f"cdr_api_{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
 
 
@@ -266,5 +266,5 @@ def _target(dsn: str) -> str:
 
 
 def _set_timeout(seconds: float | None) -> str:
-    """A prefix that limits one statement: both are one implicit transaction, so the setting ends with it."""
+    """A prefix that sets the timeout of one statement, in the same implicit transaction."""
     return "" if seconds is None else f"SET LOCAL statement_timeout = {seconds * 1000:.0f}; "

@@ -1,4 +1,4 @@
-"""DSNs as they may be shown: whatever is said about one, its password is not part of it."""
+"""Validates and masks DSNs. No message contains a password."""
 
 import re
 
@@ -6,7 +6,7 @@ import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
 MASK = "********"
-SECRETS = ("password", "sslpassword", "oauth_client_secret")  # libpq's own options that it never shows.
+SECRETS = ("password", "sslpassword", "oauth_client_secret")  # Secret connection options of libpq.
 URL = re.compile(r"(?P<scheme>postgres(?:ql)?://)(?:(?P<user>[^:@/]*):[^@]*@)?(?P<rest>.*)", re.DOTALL)
 SECRET_PARAMETER = re.compile(rf"([?&](?:{'|'.join(SECRETS)})=)[^&]*")
 FORMS = (
@@ -16,18 +16,18 @@ FORMS = (
 
 
 def problem_with(dsn: str) -> str | None:
-    """Why a text cannot be used as a DSN, in one line without any part of its values, or None."""
+    """Why a text is not a valid DSN, in one line without any of its values; None if it is valid."""
     try:
         parse_dsn(dsn)
     except (psycopg2.ProgrammingError, ValueError) as error:
-        return f"is not a DSN of PostgreSQL ({_reason(error)}): {FORMS}"
+        return f"is not a PostgreSQL DSN ({_reason(error)}): {FORMS}"
     if _is_misread(dsn):
         return f"has a port that is not a number, or an @ or / that is not percent-encoded: {FORMS}"
     return None
 
 
 def masked(dsn: str) -> str:
-    """The DSN with its passwords replaced by asterisks; nothing but asterisks where it cannot be used."""
+    """The DSN with asterisks for its secrets; only asterisks if the DSN is invalid."""
     if not dsn or problem_with(dsn):
         return MASK if dsn else dsn
     values = parse_dsn(dsn)
@@ -37,7 +37,7 @@ def masked(dsn: str) -> str:
 
 
 def _masked_url(dsn: str) -> str | None:
-    """A URL with asterisks where passwords usually stand in it, or None where it is not a URL."""
+    """The URL with asterisks for its secrets; None if the DSN is not a URL."""
     if not (url := URL.fullmatch(dsn)):
         return None
     user = "" if url["user"] is None else f"{url['user']}:{MASK}@"
@@ -45,7 +45,7 @@ def _masked_url(dsn: str) -> str | None:
 
 
 def _is_misread(dsn: str) -> bool:
-    """Whether libpq takes part of a password for a host, a port or a database, and would name it in its errors."""
+    """True if libpq would parse part of a password as host, port or database, and show it in errors."""
     values = parse_dsn(dsn)
     host, port = values.get("host", ""), values.get("port", "")
     before, at, _ = dsn.partition("://")[2].partition("?")[0].partition("@")
@@ -57,6 +57,6 @@ def _is_misread(dsn: str) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """What libpq says, up to the first value that it quotes."""
+    """libpq's message up to the first quoted value."""
     said = " ".join(str(error).replace('"="', "=").split()).partition('"')[0]
     return said.removeprefix("invalid dsn: ").removesuffix("after ").rstrip(" :")

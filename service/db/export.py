@@ -1,9 +1,9 @@
-"""All records of a query, however many: read in batches by cursors in short transactions.
+"""Reads all records of a query in batches, with cursors in short transactions.
 
-A transaction holds a lock on cdr.cdr, behind which CREATE TABLE .. PARTITION OF and then all other statements wait. So
-it ends after `transaction_timeout` seconds, and as soon as the reader pauses; the next one goes on after the last
-record that was read. A record that exists from the beginning to the end is read exactly once; another is read if it
-exists when its part of the order is.
+A transaction holds a lock on cdr.cdr. CREATE TABLE .. PARTITION OF waits for it, and all later statements wait behind
+that. So a transaction ends after `transaction_timeout` seconds, or when the reader pauses; the next one continues after
+the last record read. A record that exists during the whole export is read exactly once; a record that is inserted or
+deleted meanwhile is read if it exists when its position in the order is reached.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ from service.errors import ApiError
 from service.query import Caller, Everything, KeysetPosition, Query
 from service.schemas.resource import Resource
 
-FIRST_BATCH, BATCH = 50, 250  # Records; the first are on their way before many have been read.
-BATCH_BYTES = 2**20  # Wide records come in smaller batches.
-PAUSE = 0.2  # Seconds without a further read after which the transaction is ended.
-MAX_SLOT_WAIT = 300.0  # Seconds that an export which has begun waits for its next turn.
-RENEWAL = 0.8  # Share of the time limit after which a new transaction begins, so that a statement has the rest.
+FIRST_BATCH, BATCH = 50, 250  # Records; the first batch is small, so that the response starts early.
+BATCH_BYTES = 2**20  # Wide records are read in smaller batches.
+PAUSE = 0.2  # Seconds without a read after which the transaction ends.
+MAX_SLOT_WAIT = 300.0  # Seconds that a started export waits for its next slot.
+RENEWAL = 0.8  # Fraction of the time limit after which a new transaction begins; the rest is left for a statement.
 
 
 class TooManyRowsError(Exception):
-    """An export turned out to have more records than it may."""
+    """An export has more records than its limit."""
 
 
 class ExportReader:
-    """Begins exports, on pools of their own, so that they cannot keep lists waiting."""
+    """Opens exports on separate pools, so that they do not delay lists."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class ExportReader:
     async def open(self, query: Query, *, linked: bool = False, counted: bool = False) -> AsyncIterator["Export"]:
         """The export of a query whose window is Everything, with its first records read. Raises ApiError.
 
-        `linked` rows end with the internal id of their account. `counted` counts the records first.
+        `linked`: rows end with the internal id of their account. `counted`: the records are counted first.
         """
         window = query.window
         if not isinstance(window, Everything):
@@ -81,7 +81,7 @@ class ExportReader:
 
 
 class Export:
-    """An export that has begun. `total` is its number of records when it was counted, if it was."""
+    """A started export. `total` is its number of records at the start, None if not counted."""
 
     def __init__(self, cursor: "_Cursor", accounts: "_Accounts | None", total: int | None, max_rows: int) -> None:
         self.total = total
@@ -92,20 +92,20 @@ class Export:
 
     @property
     def related(self) -> Mapping[int, str] | None:
-        """The UUIDs of the accounts that linked rows point to; those of a batch are there when it is."""
+        """The UUIDs by internal id of the accounts that the rows read so far refer to; None if not linked."""
         return self._accounts.uuids if self._accounts else None
 
     async def read_first(self) -> None:
-        """Reads the first records, so that what fails can still be answered with an error."""
+        """Reads the first records, so that a failure can still be answered with an error document."""
         self._first = await self._read(FIRST_BATCH)
 
     async def batches(self) -> AsyncIterator[Rows]:
-        """The rows in order, once. Raises ApiError, TooManyRowsError."""
+        """The rows in order; can be iterated once. Raises ApiError, TooManyRowsError."""
         rows, seen = self._first, 0
         while rows:
             seen += len(rows)
             if seen > self._max_rows:
-                raise TooManyRowsError
+                raise TooManyRowsError(f"The export has more than {self._max_rows} records.")
             yield rows
             rows = await self._read(min(BATCH, rows_in(BATCH_BYTES, len(rows), size_of(rows))))
 
@@ -117,13 +117,13 @@ class Export:
 
 
 def _limiter(size: int) -> FairLimiter:
-    """Turns on a pool of so many connections, of which one customer never takes all if there are several."""
+    """A limiter for a pool of `size` connections, of which one customer gets at most half."""
     return FairLimiter(LimiterSettings(size, max(1, size // 2)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Timing:
-    """Seconds that a transaction may last, and that its reader may pause."""
+    """Maximal duration of a transaction and of a pause of its reader, in seconds."""
 
     timeout: float
     pause: float
@@ -131,7 +131,7 @@ class _Timing:
 
 
 class _Cursor:
-    """Reads on where it stopped, in as many transactions as that takes."""
+    """Reads the rows of a query in consecutive transactions."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class _Cursor:
         return self._timing.clock() - self._began
 
     async def fetch(self, count: int) -> Rows:
-        """The next rows without their positions; none at the end. Raises ApiError."""
+        """The next rows without their positions; empty at the end. Raises ApiError."""
         self._cancel_pause()
         async with self._lock:
             transaction = self._transaction
@@ -173,7 +173,7 @@ class _Cursor:
         return self._take(rows)
 
     async def close(self) -> None:
-        """Ends the transaction, if there is one."""
+        """Ends the open transaction."""
         self._cancel_pause()
         async with self._lock:
             await self._end()
@@ -190,7 +190,7 @@ class _Cursor:
         return [row[:width] for row in rows]
 
     async def _renew(self) -> Transaction:
-        """Begins a transaction with a cursor after the last row, in place of the one before."""
+        """Replaces the transaction by a new one with a cursor after the last row."""
         await self._end()
         await self._acquire_slot()
         try:
@@ -205,19 +205,19 @@ class _Cursor:
         return transaction
 
     async def _acquire_slot(self) -> None:
-        """A turn on the pool. Raises OverloadedError."""
+        """Waits for a slot of the pool. Raises OverloadedError."""
         wait = MAX_SLOT_WAIT if self._position else self._timing.timeout + self._pool.limits.acquire_timeout
         try:
             self._slot = await self._limiter.acquire(self._query.caller.customer_id, wait)
         except LimitExceededError as error:
-            raise errors.busy("Too many exports are under way.") from error
+            raise errors.busy("Too many exports are running.") from error
 
     def _release_slot(self) -> None:
         if self._slot is not None:
             self._slot.release()
 
     async def _execute(self, transaction: Transaction, statement: Statement) -> Rows:
-        """Within what is left of the transaction's time."""
+        """Executes a statement within the remaining time of the transaction."""
         left = max(self._timing.timeout - self._age, 0.001)
         try:
             return await transaction.fetch(replace(statement, timeout=min(left, self._pool.limits.statement_timeout)))
@@ -234,7 +234,7 @@ class _Cursor:
         self._parking = start_once("export pause", self._park())
 
     async def _park(self) -> None:
-        """Ends the transaction of a reader that pauses."""
+        """Ends the transaction of a pausing reader."""
         async with self._lock:
             await self._end()
 
@@ -248,17 +248,17 @@ class _Cursor:
 
 
 class _Accounts:
-    """The UUIDs of the accounts that an export's rows point to, each looked up once."""
+    """The UUIDs of the accounts that an export's rows refer to; each is looked up once."""
 
     def __init__(self, records: RecordReader, resource: Resource, caller: Caller) -> None:
         self._records = records
         self._resource = resource.accounts
         self._caller = caller
         self._asked: set[int | None] = {None}
-        self.uuids: dict[int, str] = {}  # As far as the caller may see them.
+        self.uuids: dict[int, str] = {}  # Only accounts in the caller's scope.
 
     async def load(self, numbers: set[int | None]) -> None:
-        """Adds those that are new."""
+        """Looks up the UUIDs of new internal ids."""
         unknown = [number for number in numbers - self._asked if number is not None]
         self._asked.update(unknown)
         rows = await self._records.by_numbers(self._resource, ("id",), unknown, self._caller)

@@ -1,7 +1,7 @@
-"""What an error of PostgreSQL means: a lost connection, a conflict to be tried again, or a statement that failed.
+"""Classifies PostgreSQL errors: lost connection, retryable conflict, or failed statement.
 
-Only a dead connection is a lost database. An error over a live connection says that this statement cannot be run: a
-resource, a lock, an object, a privilege, or a server behind this one is missing.
+A database counts as lost only if the connection is dead. An error on a live connection means that this statement cannot
+run: a resource, a lock, an object, a privilege or a foreign server is missing.
 """
 
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from service.errors import DatabaseFailedError, database_failed
 
 CONNECTION_ERRORS = (psycopg2.OperationalError, psycopg2.InterfaceError, TimeoutError)
 FATAL = ("FATAL", "PANIC")  # Severities after which PostgreSQL closes the connection.
-RETRY_SOON, RETRY_LATER = 5, 60  # Seconds that a client is asked to wait.
+RETRY_SOON, RETRY_LATER = 5, 60  # Values of Retry-After, in seconds.
 
 
 class Failure(Enum):
-    """What has to be done about an error."""
+    """The kinds of errors."""
 
     LOST = "lost"  # The connection is dead.
-    CONFLICT = "conflict"  # The same statement may succeed at once.
+    CONFLICT = "conflict"  # An immediate retry may succeed.
     STATEMENT = "statement"  # The statement cannot be run; the connection works.
-    UNEXPECTED = "unexpected"  # A fault of this program.
+    UNEXPECTED = "unexpected"  # A bug in this service.
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """`detail` is what clients are told. `quotes` says that PostgreSQL's message may contain values."""
+    """`detail`: the text for clients. `quotes`: PostgreSQL's message may contain values."""
 
     detail: str
     retry_after: int
@@ -44,7 +44,7 @@ SERVER = _Kind("The database failed to run this query.", RETRY_SOON)
 
 # By SQLSTATE, or by its class, which is its first two characters.
 KINDS = {
-    "08": REMOTE,  # Connection exceptions; over a live connection they are those of a foreign server or a worker.
+    "08": REMOTE,  # Connection exceptions; on a live connection they concern a foreign server or a worker.
     "HV": REMOTE,  # Foreign data wrappers.
     "57P": REMOTE,  # Shutdown of a foreign server.
     "0A": FEATURE,  # What distributed tables do not support.
@@ -61,14 +61,14 @@ KINDS = {
     "42703": SCHEMA,  # No such column.
     "42704": SCHEMA,  # No such object.
     "42804": SCHEMA,  # A column of another type.
-    "42883": SCHEMA,  # No such function or operator, as for a column of another type.
+    "42883": SCHEMA,  # No such function or operator, for example because a column has another type.
     "42501": SCHEMA,  # No privilege.
 }
 UNDEFINED_TABLE, INSUFFICIENT_PRIVILEGE = "42P01", "42501"
 
 
 def classify(error: Exception, connection_closed: bool) -> Failure:
-    """What an error of a statement means."""
+    """The kind of a statement's error."""
     if isinstance(error, TimeoutError):
         return Failure.LOST
     if isinstance(error, UnicodeDecodeError):
@@ -84,20 +84,20 @@ def classify(error: Exception, connection_closed: bool) -> Failure:
 
 
 def failed_statement(error: Exception) -> DatabaseFailedError:
-    """What a statement that cannot be run is answered with."""
+    """The API error for a failed statement."""
     kind = _kind(error) or SERVER
     return database_failed(kind.detail, sqlstate_of(error), kind.retry_after)
 
 
 def is_remote(sqlstate: str) -> bool:
-    """Whether a failed statement has lacked a server behind the database."""
+    """True if the statement failed because a foreign server is not available."""
     return _lookup(sqlstate) is REMOTE
 
 
 def sqlstate_of(error: Exception) -> str:
-    """PostgreSQL's code for an error."""
+    """The SQLSTATE of an error."""
     if isinstance(error, UnicodeDecodeError):
-        return "22021"  # PostgreSQL's code for bytes that are not text in an encoding.
+        return "22021"  # character_not_in_repertoire.
     return getattr(error, "pgcode", None) or "unknown"
 
 
@@ -110,7 +110,7 @@ def message_of(error: Exception) -> str:
 
 
 def one_line(error: object) -> str:
-    """The text of an error in one line; the name of its class if it has none."""
+    """The text of an error in one line, or the name of its class if the text is empty."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""Whether a database answers and has what the service needs of it."""
+"""Checks that a database responds and has the required schema."""
 
 import asyncio
 import time
@@ -17,14 +17,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class HealthTiming:
-    """Seconds that an answer may take, and between two checks of a schema without problems."""
+    """Timeout of a check, and interval between checks of a schema without problems, in seconds."""
 
     timeout: float = 2.0
     schema_interval: float = 10.0
 
 
 class DatabaseHealth:
-    """One database. `ping` raises ApiError if it cannot be read. `problems` is shared with its pools."""
+    """The health of one database. `ping` raises ApiError if it cannot be read. `problems` is shared with its pools."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class DatabaseHealth:
         self._has_answered = False
 
     async def problems(self) -> list[str]:
-        """What is wrong with the database now, each in one line that names the object. Not the address."""
+        """The current problems of the database, one line each, which names the object but not the address."""
         problem = await self._answers()
         return self._schema_problems if problem is None else [problem]
 
     async def _answers(self) -> str | None:
-        """Why the database cannot be read, or None, with its schema checked."""
+        """Pings the database and checks its schema. Returns why it cannot be read, or None."""
         try:
             async with asyncio.timeout(self._timing.timeout):
                 await self._ping()
@@ -74,7 +74,7 @@ class DatabaseHealth:
         self._has_answered = True
 
     async def _check_schema(self) -> None:
-        """Checks again at once while there are problems, since somebody is likely to be mending them."""
+        """Checks the schema if the last check is too old or found problems, which may have been fixed since."""
         now = time.monotonic()
         fresh = self._checked is not None and now - self._checked < self._timing.schema_interval
         if fresh and not self._schema_problems:

@@ -1,8 +1,8 @@
-"""Builds and drops search indexes while calls are being written, partition by partition, and goes on where it stopped.
+"""Builds and drops search indexes, partition by partition and without blocking writes. A restart continues the work.
 
-The parent table gets its index first, which is empty and takes a short lock, so that new partitions get theirs at once.
-Each partition's index is built concurrently and then attached. Whatever needs a lock that writers would wait behind
-gives up after LOCK_TIMEOUT and tries again.
+The parent table gets its index first, which is empty and takes a short lock, so that new partitions inherit it. Each
+partition's index is built concurrently and then attached. Statements that need a lock which blocks writers give up
+after LOCK_TIMEOUT and are retried.
 """
 
 import time
@@ -19,7 +19,7 @@ from service.db.schema import SchemaError
 
 LOCK_TIMEOUT = "1s"
 MAX_ATTEMPTS = 300
-PAUSE = 1.0  # Seconds between two attempts.
+PAUSE = 1.0  # Seconds between attempts.
 ADVISORY_LOCK = 0x6364722D696478  # "cdr-idx"
 OWNER = """
 SELECT pg_has_role(relowner, 'USAGE'), current_user, pg_get_userbyid(relowner)
@@ -40,7 +40,7 @@ def inspect(dsn: str) -> Catalog:
 
 
 def create(dsn: str, wanted: Sequence[SearchIndex], say: Say) -> None:
-    """Build what is missing, index after index. Raises SchemaError, KeyboardInterrupt."""
+    """Build the missing indexes. Raises SchemaError, KeyboardInterrupt."""
     with _session(dsn) as cursor:
         _require_rights(cursor)
         if any(index.is_trigram for index in wanted):
@@ -50,7 +50,7 @@ def create(dsn: str, wanted: Sequence[SearchIndex], say: Say) -> None:
 
 
 def drop(dsn: str, unwanted: Sequence[SearchIndex], say: Say) -> None:
-    """Drop the indexes of these definitions, whatever their names. Raises SchemaError, KeyboardInterrupt."""
+    """Drop all indexes with these definitions, regardless of their names. Raises SchemaError, KeyboardInterrupt."""
     with _session(dsn) as cursor:
         _require_rights(cursor)
         for index in unwanted:
@@ -67,21 +67,21 @@ def _create(cursor: Cursor, wanted: SearchIndex, say: Say) -> None:
     for number, table in enumerate(partitions, 1):
         try:
             if _build(cursor, wanted, table, say):
-                say(f"{wanted.name}: {table.name} has it, {number} of {len(partitions)}")
+                say(f"{wanted.name}: {table.name} done, {number} of {len(partitions)}")
         except errors.UndefinedTable:
-            say(f"{wanted.name}: {table.name} is no longer there")
+            say(f"{wanted.name}: {table.name} no longer exists")
     for table in reversed(parents[1:]):
         _attach(cursor, wanted, table, say)
     for table in catalog.foreign:
-        say(f"{wanted.name}: {table.name} is a foreign table and is left as it is")
+        say(f"{wanted.name}: {table.name} is a foreign table, skipped")
 
 
 def _build(cursor: Cursor, wanted: SearchIndex, table: Table, say: Say) -> bool:
-    """Makes the partition's index whole and attaches it; False if it already was."""
+    """Builds, or rebuilds, the partition's index and attaches it. Returns False if nothing was to do."""
     found = _found(cursor, wanted, table)
     unfinished = [index for index in found if not index.valid]
     for index in unfinished:
-        say(f"{wanted.name}: {index.name} is unfinished and is built again")
+        say(f"{wanted.name}: {index.name} is unfinished, rebuilding")
         cursor.execute(f"{'REINDEX' if index.parent else 'DROP'} INDEX CONCURRENTLY {index.name}")
     if not _found(cursor, wanted, table):
         cursor.execute(f"CREATE INDEX CONCURRENTLY ON {table.name} USING {wanted.definition}")
@@ -89,7 +89,7 @@ def _build(cursor: Cursor, wanted: SearchIndex, table: Table, say: Say) -> bool:
 
 
 def _attach(cursor: Cursor, wanted: SearchIndex, table: Table, say: Say) -> bool:
-    """Attaches the table's index to its parent's; False if one already was."""
+    """Attaches the table's index to that of its parent. Returns False if nothing was to do."""
     found = _found(cursor, wanted, table)
     if any(index.parent for index in found):
         return False
@@ -102,7 +102,7 @@ def _attach(cursor: Cursor, wanted: SearchIndex, table: Table, say: Say) -> bool
 
 
 def _drop(cursor: Cursor, unwanted: SearchIndex, say: Say) -> None:
-    """The parent's index takes all that are attached with it; the others are dropped concurrently."""
+    """Drops the parent's index, which also drops all attached ones; drops the others concurrently."""
     for table in _catalog(cursor).tables:
         for index in _found(cursor, unwanted, table):
             if index.parent:
@@ -111,17 +111,17 @@ def _drop(cursor: Cursor, unwanted: SearchIndex, say: Say) -> None:
                 _locked(cursor, f"DROP INDEX {index.name}", say)
             else:
                 cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
-            say(f"{unwanted.name}: {index.name} is dropped")
+            say(f"{unwanted.name}: {index.name} dropped")
 
 
 def _found(cursor: Cursor, wanted: SearchIndex, table: Table) -> list[Index]:
-    """The table's indexes of this definition as they are now, valid ones first."""
+    """The table's current indexes with this definition, valid ones first."""
     found = [i for i in indexes.read_indexes(cursor, [table.oid]) if i.definition == wanted.definition]
     return sorted(found, key=lambda index: not index.valid)
 
 
 def _locked(cursor: Cursor, statement: str, say: Say) -> None:
-    """Runs a statement that has to wait for a lock, without making writers wait longer than LOCK_TIMEOUT."""
+    """Runs a statement that waits for a lock, and blocks writers for LOCK_TIMEOUT at most."""
     for attempt in range(MAX_ATTEMPTS):
         cursor.execute("SELECT set_config('lock_timeout', %s, false)", (LOCK_TIMEOUT,))
         try:
@@ -133,27 +133,27 @@ def _locked(cursor: Cursor, statement: str, say: Say) -> None:
         finally:
             cursor.execute("SELECT set_config('lock_timeout', '0', false)")
         time.sleep(PAUSE)
-    raise SchemaError(f"The lock was never free in {MAX_ATTEMPTS} attempts: {statement}. The same command goes on.")
+    raise SchemaError(f"No lock after {MAX_ATTEMPTS} attempts: {statement}. Run the same command to continue.")
 
 
 def _require_rights(cursor: Cursor) -> None:
     cursor.execute(OWNER)
     for owns, role, owner in cursor:
         if not owns:
-            raise SchemaError(f"The role {role} may not change indexes of cdr.cdr: its owner {owner} may.")
+            raise SchemaError(f"The role {role} may not change indexes of cdr.cdr; use its owner {owner}.")
     cursor.execute("SELECT pg_try_advisory_lock(%s)", (ADVISORY_LOCK,))
     if cursor.fetchone() != (True,):
         raise SchemaError("Another process is building or dropping indexes of this database.")
 
 
 def _require_trigrams(cursor: Cursor) -> None:
-    """The extension, created if the role may; its schema on the search path."""
+    """Creates the extension if it is missing, and sets the search path to its schema. Raises SchemaError."""
     try:
         cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
     except psycopg2.Error as error:
         raise SchemaError(
-            "The indexes named *_trgm need the extension pg_trgm, which is not there and could not be created:"
-            f" {error.diag.message_primary}. A superuser may run CREATE EXTENSION pg_trgm."
+            "The indexes named *_trgm need the extension pg_trgm, which is missing and could not be created:"
+            f" {error.diag.message_primary}. Run CREATE EXTENSION pg_trgm as a superuser."
         ) from error
     cursor.execute(TRIGRAMS)
     for (schema,) in cursor.fetchall():
@@ -163,13 +163,13 @@ def _require_trigrams(cursor: Cursor) -> None:
 def _catalog(cursor: Cursor) -> Catalog:
     catalog = indexes.read_catalog(cursor)
     if not catalog.tables:
-        raise SchemaError("There is no table cdr.cdr in this database.")
+        raise SchemaError("The table cdr.cdr does not exist in this database.")
     return catalog
 
 
 @contextmanager
 def _session(dsn: str) -> Iterator[Cursor]:
-    """A connection without time limits, whose statements Ctrl-C cancels. Raises SchemaError."""
+    """A connection without timeouts. Ctrl-C cancels its statements. Raises SchemaError, KeyboardInterrupt."""
     extensions.set_wait_callback(extras.wait_select)
     try:
         with closing(psycopg2.connect(dsn)) as connection:
@@ -184,6 +184,6 @@ def _session(dsn: str) -> Iterator[Cursor]:
     except psycopg2.OperationalError as error:
         raise SchemaError(f"The database failed: {' '.join(str(error).split())}") from error
     except psycopg2.Error as error:
-        raise SchemaError(f"PostgreSQL refused: {error.diag.message_primary or error}.") from error
+        raise SchemaError(f"PostgreSQL reported: {error.diag.message_primary or error}.") from error
     finally:
         extensions.set_wait_callback(None)

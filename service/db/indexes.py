@@ -1,4 +1,4 @@
-"""Optional search indexes: their definitions, and which partitions of cdr.cdr have them, whatever their names."""
+"""Optional search indexes: their definitions, and the partitions of cdr.cdr that have them, regardless of names."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from service.files import SQL
 
-# Parts of a definition that do not decide which searches an index serves.
+# Parts of a definition that do not matter for the searches that an index supports.
 IRRELEVANT = re.compile(r""" WITH \([^)]*\)| TABLESPACE \S+|(?:"[^"]+"|\w+)\.(?=gin_trgm_ops\b)""")
 BEGIN = re.compile(r"FROM \('(\d{4}-[^']+[+-][\d:]+)'\)")  # Of a partition's bounds.
 CREATE_INDEX = re.compile(r"CREATE INDEX IF NOT EXISTS \w+\s+ON ([\w.]+) (\([^;]*);")
@@ -56,7 +56,7 @@ SELECT attname, avg(avg_width)::float
 
 @dataclass(frozen=True, slots=True)
 class SearchIndex:
-    """One of `sql/indexes`: `serves` is its sentence, `definition` what PostgreSQL calls it behind USING."""
+    """An index of `sql/indexes`. `serves`: its description. `definition`: PostgreSQL's text after USING."""
 
     name: str
     serves: str
@@ -77,7 +77,7 @@ class SearchIndex:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """cdr.cdr or a partition: `kind` is p (has partitions), r (has rows) or f (foreign), `name` is quoted."""
+    """cdr.cdr or a partition. `kind`: p (partitioned), r (ordinary) or f (foreign). `name` is quoted."""
 
     oid: int
     parent: int | None
@@ -89,7 +89,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index that there is; `parent` is the index of the parent table that it is attached to."""
+    """An existing index; `parent` is the oid of the index that it is attached to."""
 
     oid: int
     table: int
@@ -110,7 +110,7 @@ class Catalog:
 
     @property
     def partitions(self) -> list[Table]:
-        """Those with rows of their own, the newest first."""
+        """The ordinary tables, the newest first."""
         return sorted((table for table in self.tables if table.kind == "r"), key=self._begin, reverse=True)
 
     @property
@@ -129,7 +129,7 @@ class Catalog:
         return found
 
     def _begin(self, table: Table) -> datetime:
-        """When the partition begins, or the one that it is part of; what has no such bound counts as the oldest."""
+        """The lower time bound of the partition or of its parent; tables without a bound sort as the oldest."""
         by_oid = {table.oid: table for table in self.tables}
         current: Table | None = table
         while current is not None:
@@ -141,9 +141,10 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where an index is: partitions that have it, have it unfinished, and could have it; bytes there and still to be.
+    """The state of an index: numbers of partitions, and sizes in bytes.
 
-    `missing_size` is None where there are no statistics. `on_parent`: new partitions get it too.
+    `invalid`: unfinished indexes. `possible`: all ordinary partitions. `missing_size`: estimate, None without
+    statistics. `on_parent`: new partitions inherit the index.
     """
 
     built: int
@@ -164,13 +165,13 @@ def search_indexes() -> dict[str, SearchIndex]:
 
 
 def definition_of(statement: str) -> str:
-    """What stands behind USING, as far as it decides which conditions the index serves."""
+    """The text after USING, without the parts that do not matter for searches."""
     text = IRRELEVANT.sub("", statement.partition(" USING ")[2])
     return " ".join(text.replace("varchar_pattern_ops", "text_pattern_ops").rstrip("; \n").split())
 
 
 def read_catalog(cursor: Cursor) -> Catalog:
-    """The tables and indexes as they are now; no tables where there is no cdr.cdr."""
+    """The current tables and indexes; no tables if cdr.cdr does not exist."""
     cursor.execute(TABLES)
     tables = tuple(Table(*row) for row in cursor.fetchall())
     indexes = read_indexes(cursor, [table.oid for table in tables])
@@ -179,14 +180,14 @@ def read_catalog(cursor: Cursor) -> Catalog:
 
 
 def read_indexes(cursor: Cursor, tables: list[int]) -> tuple[Index, ...]:
-    """The indexes of the tables with these oids, as they are now."""
+    """The current indexes of the tables with these oids."""
     cursor.execute(INDEXES, (tables,))
     rows = cursor.fetchall()
     return tuple(Index(oid, table, name, definition_of(text), *rest) for oid, table, name, text, *rest in rows)
 
 
 def status(catalog: Catalog, wanted: SearchIndex) -> Status:
-    """Where the index is and how large."""
+    """The state of an index."""
     built: list[Table] = []
     missing: list[Table] = []
     invalid, size = 0, 0
@@ -207,7 +208,7 @@ def status(catalog: Catalog, wanted: SearchIndex) -> Status:
 
 
 def without_existing(cursor: Cursor, text: str) -> str:
-    """The statements of a file without each CREATE INDEX whose definition its table already has, by whatever name."""
+    """The statements of a file without each CREATE INDEX whose table already has an index with the same definition."""
     statements = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
     return CREATE_INDEX.sub(lambda match: "" if _exists(cursor, match) else match[0], statements).strip()
 
@@ -223,7 +224,7 @@ def _read(name: str, text: str) -> SearchIndex:
 
 
 def _estimate(catalog: Catalog, wanted: SearchIndex, built: Iterable[Table], missing: Iterable[Table]) -> int | None:
-    """Bytes of the indexes that are missing: by those that there are, else by the width of the column."""
+    """Estimated bytes of the missing indexes: from the existing ones, or else from the width of the column."""
     sizes = [(catalog.of(table, wanted)[0].size, table.rows) for table in built if table.rows]
     rows, width = sum(table.rows for table in missing), catalog.widths.get(wanted.column)
     if sizes:

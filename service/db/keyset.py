@@ -1,7 +1,6 @@
-"""A position in a sort order to the condition that only the records after it meet, with NULLs and mixed directions.
+"""Keyset pagination: SQL conditions for the records after a position, with NULLs and mixed directions.
 
-PostgreSQL sorts NULL last when it ascends and first when it descends, so reading an order backwards means reversing
-every direction.
+PostgreSQL sorts NULLs last in ascending and first in descending order, so reversing every direction reverses the order.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 from service.query import CursorPage, Filter, KeysetPosition, Sort
 
-# The only columns of cdr.cdr that PostgreSQL keeps from being NULL (contract 16.1).
+# The NOT NULL columns of cdr.cdr (contract 16.1).
 NEVER_NULL = frozenset({"id", "time_start"})
 READERS: dict[str, Callable[[str], Any]] = {"id": int, "time_start": datetime.fromisoformat}
 
@@ -22,10 +21,10 @@ def reverse_order(sorts: Sequence[Sort]) -> tuple[Sort, ...]:
 
 
 def after(sorts: Sequence[Sort], position: KeysetPosition, name: str) -> tuple[str, dict[str, str]]:
-    """The condition and its parameters, which are named `<name>_0` and so on.
+    """The condition and its parameters, named `<name>_0`, `<name>_1` and so on.
 
-    A record is after a position if it is after it by one key and equal by all keys before. The bound on the first key
-    follows from that, but PostgreSQL needs it stated to prune partitions and to use an index.
+    A record is after a position if it is after it by one key and equal by all previous keys. The bound on the first key
+    is implied, but PostgreSQL needs it explicitly to prune partitions and to use an index.
     """
     names = [f"{name}_{index}" for index in range(len(sorts))]
     keys = list(zip(sorts, position, names, strict=True))
@@ -59,7 +58,7 @@ def _bound(sort: Sort, value: str | None, name: str) -> str:
 
 
 def bounds(sorts: Sequence[Sort], page: CursorPage) -> list[Filter]:
-    """What the ends of a page say about the first key, if that is never NULL, for estimates only."""
+    """The bounds that a page's positions set on the first key if it is NOT NULL; used for estimates only."""
     first = sorts[0]
     if first.column not in NEVER_NULL:
         return []
@@ -70,7 +69,7 @@ def bounds(sorts: Sequence[Sort], page: CursorPage) -> list[Filter]:
 
 
 def _read(column: str, text: str | None) -> Any:
-    """The value of PostgreSQL's text; None where Python has no such value, for instance infinity."""
+    """The value of PostgreSQL's text; None if Python cannot represent it, for example infinity."""
     try:
         return READERS[column](text or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Access rows by login, as they are now: nothing is cached, so that changes act at once."""
+"""Reads access rows by login. Nothing is cached, so changes take effect immediately."""
 
 from service.db.pool import Pool
 from service.db.statement import Statement
@@ -12,7 +12,7 @@ class LoginRepository:
         self._routing = routing
 
     async def login(self, login: str, address: str | None) -> LoginRow | None:
-        """The row of exactly this login; no network contains an unknown address. Raises ApiError."""
+        """The row with exactly this login. An `address` of None is in no network. Raises ApiError."""
         rows = await self._routing.fetch(Statement.from_file("queries/login", login=login, address=address))
         return LoginRow(*rows[0]) if rows else None
 

@@ -1,4 +1,4 @@
-"""Finds one record by its id: first where the directory expects it, then by a search of all partitions."""
+"""Finds a record by id: first in the partitions that the directory names, then in all partitions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,11 +15,11 @@ from service.errors import DatabaseFailedError
 from service.observability import metrics
 from service.query import Filter, Page, Query, Sort, TimeRange
 
-STALE = (UNDEFINED_TABLE, INSUFFICIENT_PRIVILEGE)  # What a statement on a partition that is gone fails with.
+STALE = (UNDEFINED_TABLE, INSUFFICIENT_PRIVILEGE)  # SQLSTATEs of a statement on a partition that no longer exists.
 
 
 class RecordLookup:
-    """Finds records of the caller's scope. Rows have the query's columns; its filters and window do not matter."""
+    """Finds records in the caller's scope. Rows have the query's columns; its filters and window are ignored."""
 
     def __init__(self, calls: ReplicaRouter, routing: Pool, directories: Mapping[str, PartitionDirectory]) -> None:
         self._calls = calls
@@ -27,7 +27,7 @@ class RecordLookup:
         self._directories = directories
 
     async def nearby(self, query: Query, identifier: str) -> Row | None:
-        """The record, if it lies where the directory expects it; None says nothing about others. Raises ApiError."""
+        """The record if it is in a partition that the directory names, else None. Raises ApiError."""
         if not query.resource.integer_ids:
             return await self._by_uuid(query, identifier)
         if not _fits(identifier):
@@ -36,14 +36,14 @@ class RecordLookup:
             try:
                 row = await self._in_partitions(query, int(identifier), group)
             except DatabaseFailedError:
-                continue  # The record may lie elsewhere; if not, the search fails as well.
+                continue  # The record may be in another partition; if not, the search fails as well.
             if row is not None:
                 metrics.series(metrics.DIRECTORY_LOOKUPS, "id_range" if number else "typical_range").inc()
                 return row
         return None
 
     async def everywhere(self, query: Query, identifier: str) -> Row | None:
-        """The record, after a search of all partitions on the primary; None if there is none. Raises ApiError."""
+        """The record, after a search of all partitions on the primary; None if it does not exist. Raises ApiError."""
         if not query.resource.integer_ids or not _fits(identifier):
             return None
         found = await self._directory(query).search(int(identifier))
@@ -69,7 +69,7 @@ class RecordLookup:
         return rows[0] if rows else None
 
     async def _in_partitions(self, query: Query, identifier: int, group: Sequence[Partition]) -> Row | None:
-        """The record in one of some partitions, each named or bounded in time, so that no other is planned."""
+        """The record in a group of partitions. The statement names or bounds them, so that no other is planned."""
         if len(group) == 1 and group[0].readable:
             try:
                 rows = await self._calls.fetch(_in_partition(query, identifier, group[0]))
@@ -84,7 +84,7 @@ class RecordLookup:
     async def _in_ranges(
         self, source: Queryable, query: Query, identifier: int, ranges: Sequence[TimeRange] | None
     ) -> Row | None:
-        """The record in some time ranges, or anywhere if they are None."""
+        """The record in these time ranges, or in all partitions if `ranges` is None."""
         statement = select.by_id(query, identifier, ranges)
         planned = self._directory(query).planned_in(ranges) if ranges else ()
         rows = await source.fetch(replace(statement, partitions=relations(planned)))
@@ -92,8 +92,7 @@ class RecordLookup:
 
 
 def _in_partition(query: Query, identifier: int, partition: Partition) -> Statement:
-    """The statement for one partition. If that is partitioned itself, only constants tell the planner which parts it
-    can leave out, so it is not prepared."""
+    """The statement for one partition. It is not prepared for a partitioned one: pruning needs constants."""
     statement = select.by_id_in_partition(query, identifier, partition.name, partition.oid)
     if partition.partitioned:
         return replace(statement, handled=STALE, repeated=False, partitions=relations([partition]))
@@ -101,5 +100,5 @@ def _in_partition(query: Query, identifier: int, partition: Partition) -> Statem
 
 
 def _fits(identifier: str) -> bool:
-    """Whether an integer's text is within bigint; no record can have another, and PostgreSQL would search them all."""
+    """True if the id fits into bigint. For other values, PostgreSQL would search all partitions in vain."""
     return len(identifier) <= 20 and -(2**63) <= int(identifier) < 2**63

@@ -1,7 +1,6 @@
-"""Reads which partitions a table of calls has, and between which ids the rows of each lie.
+"""Reads the partitions of a table of calls and the range of ids of each.
 
-What lies on another server is asked for separately, so that a server that does not answer leaves only its own
-partitions unknown.
+Each foreign server is queried separately, so that only its own partitions stay unknown if it does not respond.
 """
 
 import re
@@ -21,17 +20,17 @@ from service.query import TimeRange
 
 IdRange = tuple[int, int]  # Both ends are included.
 
-BATCH = 100  # Leaves whose range of ids is read in one statement.
-TIMEOUT = 3.0  # Seconds for such a statement. It waits for locks, and a batch with a locked partition is divided.
-SAMPLES = 9  # Rows whose ids stand for all of a partition without statistics.
-SAMPLED_BATCH = 20  # Leaves that are sampled in one statement.
-GROWING = timedelta(days=2)  # How long after its end a partition still gets many rows.
+BATCH = 100  # Leaves in one statement that reads ranges of ids.
+TIMEOUT = 3.0  # Seconds for such a statement. It waits for locks; a batch with a locked partition is divided.
+SAMPLES = 9  # Rows that are sampled in a partition without statistics.
+SAMPLED_BATCH = 20  # Leaves in one statement that samples.
+GROWING = timedelta(days=2)  # A partition gets many rows until this long after its end.
 BOUNDS = re.compile(r"FOR VALUES FROM \('([^']+)'\) TO \('([^']+)'\)")
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A table that holds rows: `name` is quoted, `server` the oid of the foreign server behind it, if there is one."""
+    """A table with rows. `name` is quoted. `server` is the oid of its foreign server, None for a local table."""
 
     oid: int
     name: str
@@ -44,9 +43,9 @@ class Leaf:
 class Partition:
     """A partition of a table of calls.
 
-    `name` is quoted. `time_range` is as PostgreSQL writes it, None if it has other bounds.
-    `readable`: the role may read it by itself. `ids` is the range of all its ids, `typical_range` that of nearly all,
-    which late rows do not stretch; None if no row was seen. `leaves` is itself, if it is not partitioned.
+    `name` is quoted. `time_range` is PostgreSQL's text, None if it has other bounds.
+    `readable`: the role may read the partition directly. `ids` is the range of all ids, `typical_range` that of nearly
+    all, without late rows; both None if no row was seen. `leaves` are its leaf tables, or itself if not partitioned.
     """
 
     oid: int
@@ -59,18 +58,18 @@ class Partition:
 
     @property
     def partitioned(self) -> bool:
-        """Whether it is partitioned itself."""
+        """True if the partition is partitioned itself."""
         return any(leaf.oid != self.oid for leaf in self.leaves)
 
     @property
     def servers(self) -> tuple[int, ...]:
-        """The foreign servers that hold its rows."""
+        """The oids of the foreign servers with its rows."""
         return tuple(sorted({leaf.server for leaf in self.leaves if leaf.server is not None}))
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What is asked for the ids of a partition: one leaf, or all of the partition within its bounds."""
+    """A table to read the ids of a partition from: a leaf, or the parent with the partition's bounds as condition."""
 
     partition: Partition
     calls: str
@@ -79,7 +78,7 @@ class _Source:
 
 
 class PartitionReader:
-    """Reads through a pool. Raises ApiError, except for partitions that cannot be asked, which stay as they were."""
+    """Reads through a pool. Raises ApiError, but not for single partitions that cannot be read: they stay unchanged."""
 
     def __init__(self, pool: Pool, table: str) -> None:
         self._pool = pool
@@ -88,15 +87,15 @@ class PartitionReader:
     async def digest(self) -> str | None:
         """A text that changes when partitions are attached or detached."""
         [(digest,)] = await self._pool.fetch(Statement.from_file("queries/partition_list", table=self._table))
-        return digest  # type: ignore[no-any-return] # A text, or NULL if there are none.
+        return digest  # type: ignore[no-any-return] # Text, or NULL without partitions.
 
     async def read(self, known: Mapping[int, Partition]) -> list[Partition]:
-        """All partitions. `known` are the partitions of the last time, by oid."""
+        """All partitions. `known` are the partitions of the previous read, by oid."""
         listed = [_with_known(partition, known.get(partition.oid)) for partition in await self.listed(known)]
         return await self._with_samples(await self.with_ids(listed))
 
     async def listed(self, known: Mapping[int, Partition]) -> list[Partition]:
-        """All partitions, without the ids that they have now. One that is locked is as it is known, or left out."""
+        """All partitions, without their current ids. Locked ones are taken from `known`, or left out."""
         rows = await self._pool.fetch(Statement.from_file("queries/partitions", table=self._table))
         rows.sort(key=lambda row: row[0])
         partitions = []
@@ -109,12 +108,12 @@ class PartitionReader:
         return partitions
 
     async def with_ids(self, partitions: Sequence[Partition]) -> list[Partition]:
-        """The same partitions with the ranges of ids that they have now."""
+        """The same partitions with their current ranges of ids."""
         found = await self._ask(partitions, BATCH, _id_range)
         return [replace(p, ids=_hull(found[p.oid])) if p.oid in found else p for p in partitions]
 
     async def _with_samples(self, partitions: Sequence[Partition]) -> list[Partition]:
-        """The same partitions; those whose typical range is needed and not known get the range of some ids."""
+        """The same partitions; where a typical range is needed and unknown, it is estimated from sampled rows."""
         wanted = [p for p in _overlapping(partitions) if p.time_range and not p.typical_range]
         found = await self._ask(wanted, SAMPLED_BATCH, _id_sample)
         return [replace(p, typical_range=_hull(found[p.oid])) if p.oid in found else p for p in partitions]
@@ -122,20 +121,20 @@ class PartitionReader:
     async def _ask(
         self, partitions: Iterable[Partition], size: int, shape: Callable[[_Source], str]
     ) -> Mapping[int, list[IdRange]]:
-        """Ranges of ids by the oids of partitions, as far as they can be read."""
+        """Ranges of ids by partition oid, of the partitions that can be read."""
         found: dict[int, list[IdRange]] = defaultdict(list)
         sources = sorted((s for p in partitions for s in _sources(p, self._table)), key=lambda source: source.servers)
         for _, group in groupby(sources, key=lambda source: source.servers):
             try:
                 await self._ask_servers(list(group), size, shape, found)
             except (DatabaseFailedError, QueryTimeoutError):
-                continue  # The pool has logged why; the other partitions of these servers would fail as well.
+                continue  # The pool has logged it. The other partitions of these servers would fail as well.
         return found
 
     async def _ask_servers(
         self, sources: Sequence[_Source], size: int, shape: Callable[[_Source], str], found: dict[int, list[IdRange]]
     ) -> None:
-        """Asks in batches. A batch that fails is divided, unless a server behind it is away, which is raised."""
+        """Reads in batches. A failed batch is divided; raises DatabaseFailedError if a foreign server is down."""
         for start in range(0, len(sources), size):
             batch = sources[start : start + size]
             text = " UNION ALL ".join(map(shape, batch))
@@ -153,7 +152,7 @@ class PartitionReader:
 
 
 def _is_away(error: DatabaseFailedError | QueryTimeoutError, servers: Sequence[int]) -> bool:
-    """Whether one of the foreign servers that were asked does not answer."""
+    """True if a foreign server of the query does not respond."""
     return bool(servers) if isinstance(error, QueryTimeoutError) else is_remote(error.sqlstate)
 
 
@@ -163,7 +162,7 @@ def relations(partitions: Iterable[Partition]) -> tuple[int, ...]:
 
 
 def _overlapping(partitions: Iterable[Partition]) -> list[Partition]:
-    """Those whose ids overlap with those of more than their two neighbours."""
+    """The partitions whose ids overlap with more than their two neighbours."""
     ranged = [(partition, partition.ids) for partition in partitions if partition.ids]
     firsts, lasts = sorted(ids[0] for _, ids in ranged), sorted(ids[1] for _, ids in ranged)
     return [p for p, (first, last) in ranged if bisect_right(firsts, last) - bisect_left(lasts, first) > 3]
@@ -179,7 +178,7 @@ def _typical(leaves: Sequence[Leaf]) -> IdRange | None:
 
 
 def _with_known(partition: Partition, known: Partition | None) -> Partition:
-    """The partition with the ids that it had, and with the range of its sample if it no longer grows."""
+    """The partition with its previous ids, and with its previous typical range if it no longer grows."""
     if known is None:
         return partition
     grows = partition.time_range and moment(partition.time_range[1]) > datetime.now(UTC) - GROWING
@@ -188,7 +187,7 @@ def _with_known(partition: Partition, known: Partition | None) -> Partition:
 
 
 def _sources(partition: Partition, table: str) -> list[_Source]:
-    """Empty if the role may not read its leaves, and its bounds do not tell it from others."""
+    """The tables to read; empty if the role may not read the leaves and the partition has no time bounds."""
     if partition.leaves and all(leaf.readable for leaf in partition.leaves):
         return [
             _Source(partition, leaf.name, "TRUE", () if leaf.server is None else (leaf.server,))
@@ -207,7 +206,7 @@ def _id_range(source: _Source) -> str:
 
 
 def _id_sample(source: _Source) -> str:
-    """Rows at even distances in time. The outermost ids are left out: they may be those of late rows."""
+    """Samples rows at even distances in time. The lowest and highest ids are ignored: they may belong to late rows."""
     moments = _spread(source.partition.time_range)
     probe = read_sql("shapes/id_probe")
     probes = " UNION ".join(
@@ -229,13 +228,13 @@ def _hull(ranges: Iterable[IdRange]) -> IdRange:
 
 
 def time_range(bounds: str) -> TimeRange | None:
-    """The range in a partition's bounds as PostgreSQL writes them; None if they are of another kind."""
+    """The time range of a partition's bounds in PostgreSQL's syntax; None for other kinds of bounds."""
     match = BOUNDS.fullmatch(bounds)
     return (match[1], match[2]) if match and all(map(_is_moment, match.groups())) else None
 
 
 def moment(text: str) -> datetime:
-    """A time as PostgreSQL writes it. Raises ValueError for years that Python does not have."""
+    """Parses PostgreSQL's text of a time. Raises ValueError for years that Python does not support."""
     return datetime.fromisoformat(text)
 
 

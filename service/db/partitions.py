@@ -1,8 +1,9 @@
-"""Names the partitions of a table of calls that may hold an id, the most likely first.
+"""The directory of partitions: names the partitions of a table that may contain an id, the most likely first.
 
-Ids come from one sequence and follow the calls' ends, so nearly all rows of a partition lie in a range of ids that it
-hardly shares, its typical range; a few late rows stretch the range of all its ids over many days. The directory only
-says where to look first. Rows are added at any time, so only a search of all partitions can say that there is no call.
+Ids come from one sequence in the order in which calls end. So nearly all rows of a partition have ids in a range that
+hardly overlaps with others, its typical range; a few late rows extend the range of all its ids over many days. The
+directory is only a hint: rows are added at any time, so only a search of all partitions can prove that a call does not
+exist.
 """
 
 import asyncio
@@ -22,14 +23,14 @@ from service.observability.problem_log import ProblemLog
 from service.query import TimeRange
 from service.schemas.resource import CALLS
 
-RELOAD = 300.0  # Seconds until all is read anew, late rows and statistics included.
-MAX_RANGES = 32  # In one statement; where the ranges of more partitions hold an id, a search costs no more.
-SEARCHED_LEAVES = 100  # That one statement of a search asks.
-MAX_RELATIONS = 100  # Partitions after whose reading the connections are closed.
+RELOAD = 300.0  # Seconds between complete reloads, including late rows and statistics.
+MAX_RANGES = 32  # Time ranges in one statement; beyond that, a search of all partitions costs no more.
+SEARCHED_LEAVES = 100  # Leaves in one statement of a search.
+MAX_RELATIONS = 100  # Partitions; after reading more, the connections are closed.
 
 
 class PartitionDirectory:
-    """Kept by `watch`, which reads what has changed every `refresh` seconds, and all of it every `reload` seconds."""
+    """`watch` reads changes every `refresh` seconds, and all partitions every `reload` seconds."""
 
     def __init__(
         self,
@@ -51,18 +52,20 @@ class PartitionDirectory:
         self._wake = asyncio.Event()
         self._digest: str | None = None
         self._loaded: float | None = None
-        self.refreshed: float | None = None  # When it was last read, by the clock.
+        self.refreshed: float | None = None  # Time of the last refresh by `clock`.
         self._replace([])
         search.split = self._split
 
     async def watch(self) -> None:
-        """Reads the directory periodically. A failure leaves it as it was."""
+        """Refreshes the directory periodically. After a failure it stays unchanged."""
         while True:
             try:
                 await self.refresh()
-                self._problems.ended("refresh", "partitions read again")
+                self._problems.ended("refresh", "partition directory refreshed again")
             except ApiError as error:
-                self._problems.failed("refresh", "partitions not read", error=one_line(error.__cause__ or error))
+                self._problems.failed(
+                    "refresh", "partition directory not refreshed", error=one_line(error.__cause__ or error)
+                )
             if self.refreshed is not None:
                 metrics.DIRECTORY_AGE_SECONDS.labels(self._table).set(self._clock() - self.refreshed)
             self._wake.clear()
@@ -73,7 +76,7 @@ class PartitionDirectory:
                 continue
 
     async def refresh(self) -> None:
-        """Reads all if there are other partitions than before or it is time, else the newest. Raises ApiError."""
+        """Reads all partitions if their list has changed or `reload` has passed, else the newest. Raises ApiError."""
         if self.refreshed is None:
             await self._list()
         digest = await self._reader.digest()
@@ -81,19 +84,19 @@ class PartitionDirectory:
             self._replace(await self._reader.read(self._partitions))
             self._digest, self._loaded = digest, self._clock()
             if len(self._partitions) > MAX_RELATIONS:
-                self._pool.close_idle()  # Their backends hold every partition that they have read.
+                self._pool.close_idle()  # Their backends have cached all these partitions.
         else:
             newest = {partition.oid: partition for partition in await self._reader.with_ids(self._newest())}
             self._replace([newest.get(partition.oid, partition) for partition in self._partitions.values()])
         self.refreshed = self._clock()
 
     def invalidate(self) -> None:
-        """Forces a reload: a look-up found the directory stale."""
+        """Forces a reload, because a look-up found the directory stale."""
         self._digest = None
         self._wake.set()
 
     def candidates(self, identifier: int) -> Iterator[Sequence[Partition]]:
-        """Groups of partitions to be asked one after the other; they may leave out the one that holds the id."""
+        """Groups of partitions to try one after the other. The partition with the id may be missing."""
         asked: set[int] = set()
         for partition in self._likely(identifier):
             asked.add(partition.oid)
@@ -105,7 +108,7 @@ class PartitionDirectory:
         yield from ([partition] for partition in others if not partition.time_range)
 
     def planned(self, first: datetime | None, last: datetime | None) -> Sequence[Partition]:
-        """The partitions that a statement plans whose calls begin between two moments, both included."""
+        """The partitions that PostgreSQL plans for calls between two times, both included."""
         start = 0 if first is None else bisect_right(self._ends, first)
         end = len(self._ends) if last is None else bisect_right(self._starts, last)
         return self._by_time[start:end] + self._unbounded
@@ -122,7 +125,7 @@ class PartitionDirectory:
         return tuple(found.values())
 
     def extent(self, column: str, begin: datetime) -> tuple[Any, Any] | None:
-        """About between which ids or times the calls of this moment and later lie; None if that is unknown."""
+        """The approximate range of ids or times of the calls from `begin` on; None if unknown."""
         if not self._by_time:
             return None
         if column == "time_start":
@@ -131,7 +134,7 @@ class PartitionDirectory:
         return (oldest.typical_range[0], self._last) if column == "id" and oldest.typical_range else None
 
     async def search(self, identifier: int) -> Found:
-        """When the calls with the id began, as of now, after all partitions were asked. Raises ApiError."""
+        """Searches all partitions for an id. Raises ApiError."""
         if self.refreshed is None:
             await self._list()
         found = await self._search.find(identifier)
@@ -140,25 +143,25 @@ class PartitionDirectory:
         return found
 
     async def _list(self) -> None:
-        """Reads which partitions there are, before their ids have been read, which may take long."""
+        """Reads the list of partitions without their ids, which takes less time."""
         listed = await self._reader.listed(self._partitions)
         if self.refreshed is None:
             self._replace(listed)
 
     def _knows(self, text: str) -> bool:
-        """Whether a partition for calls of this moment is known."""
+        """True if a partition for calls at this time is known."""
         try:
             place = bisect_right(self._starts, moment(text))
-        except ValueError:  # A year that Python does not have.
+        except ValueError:  # A year that Python does not support.
             return True
         return bool(self._unbounded) or (place > 0 and self._ends[place - 1] > moment(text))
 
     def _split(self) -> list[str]:
-        """Moments that part the partitions into groups of limited size, each on the same servers."""
+        """Times that divide the partitions into groups of limited size, each on the same servers."""
         moments, leaves, servers = [], 0, None
         for partition in self._by_time:
             if leaves and (servers != partition.servers or leaves + len(partition.leaves) > SEARCHED_LEAVES):
-                moments.append(partition.time_range[0])  # type: ignore[index] # These have one.
+                moments.append(partition.time_range[0])  # type: ignore[index] # Not None for these.
                 leaves = 0
             leaves, servers = leaves + len(partition.leaves), partition.servers
         return moments
@@ -178,7 +181,7 @@ class PartitionDirectory:
         return list(dict.fromkeys([*neighbours, *self._today, *holding]))
 
     def _newest(self) -> list[Partition]:
-        """Those that are likely to have grown: with the highest ids, and of today and its neighbours."""
+        """The partitions that are likely to have grown: those with the highest ids, and of yesterday to tomorrow."""
         highest = sorted(self._by_ids, key=lambda partition: partition.ids or (0, 0))[-2:]
         return list(dict.fromkeys([*highest, *self._today]))
 
@@ -188,7 +191,7 @@ class PartitionDirectory:
         self._index_by_time()
 
     def _index_by_ids(self) -> None:
-        """A partition without a typical range stands where its ids are."""
+        """Sorts the partitions by typical range, or by the range of all ids if that is unknown."""
         ranged = [(p.typical_range or p.ids, p) for p in self._partitions.values()]
         known = sorted(((ids, p) for ids, p in ranged if ids), key=lambda pair: (pair[0], pair[1].oid))
         self._by_ids = [partition for _, partition in known]

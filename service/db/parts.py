@@ -1,9 +1,9 @@
-"""A list goes in, the parts of its order come out; they are read one after the other until the page is full.
+"""Divides a list into parts along its order, which are read one after the other until the page is full.
 
-PostgreSQL reads `ORDER BY time_start DESC LIMIT 50` along the index of the order if it expects to meet 50 matches soon.
-Where it is mistaken, it fetches the whole window row by row, which takes many times as long as one pass over it. So
-only the first part, a small fraction of the window, is left to the planner. The others are read in one pass, by
-whatever index serves their filters, and sorted. Each row belongs to one part, so all parts together cost one pass.
+For `ORDER BY time_start DESC LIMIT 50`, PostgreSQL scans the index of the order if it expects 50 matches soon. If that
+is wrong, it fetches the whole window row by row, which takes many times as long as one pass over it. So only the first
+part, a small fraction of the window, is left to the planner. The other parts are read in one pass, with any index that
+supports the filters, and sorted. Each row belongs to one part, so all parts together cost one pass.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,11 +12,11 @@ from typing import Any
 
 from service.query import Filter, Query, Sort
 
-# Where parts end, as fractions of the extent: days bound a part in time; a part in ids is planned for all of them.
+# Ends of the parts as 1/n of the extent. A bound on time prunes partitions; one on ids does not.
 FRACTIONS = {"time_start": (256, 8), "id": (64,)}
 
 Extent = tuple[Any, Any]
-"""Between which values of the first sort key the records of a list lie, as far as is known: datetimes or integers."""
+"""The known range of the first sort key's values in a list: datetimes or integers."""
 
 _LOWER = ("eq", "gt", "gteq")
 _UPPER = ("eq", "lt", "lteq")
@@ -26,7 +26,7 @@ _UPPER = ("eq", "lt", "lteq")
 class Part:
     """Conditions on the first sort key in addition to the filters.
 
-    A part in `one_pass` is sorted after all its matches have been found.
+    `one_pass`: all matches of the part are found first, then sorted.
     """
 
     bounds: tuple[Filter, ...] = ()
@@ -34,7 +34,7 @@ class Part:
 
 
 def is_selective(query: Query) -> bool:
-    """Whether a list of calls may leave out many rows of its window. Given ids are found by the index of the ids."""
+    """True if the filters may exclude many rows of the window. Filters for given ids use the index on ids."""
     if any(condition.column == "id" and condition.operator in ("eq", "in") for condition in query.filters):
         return False
     limited = query.caller.account_ids is not None
@@ -42,7 +42,7 @@ def is_selective(query: Query) -> bool:
 
 
 def bounded(column: str, filters: Iterable[Filter], extent: Extent) -> Extent:
-    """The extent as far as the filters of that column leave it."""
+    """The extent, narrowed by the filters on the column."""
     low, high = extent
     for condition in filters:
         if condition.column == column and condition.values:
@@ -52,7 +52,7 @@ def bounded(column: str, filters: Iterable[Filter], extent: Extent) -> Extent:
 
 
 def split(sorts: Sequence[Sort], extent: Extent | None) -> list[Part]:
-    """The parts in the order in which they are read; one part where the first key does not bound them."""
+    """The parts in reading order; a single part if the first key cannot divide the list."""
     first = sorts[0]
     if first.column not in FRACTIONS or extent is None or extent[0] >= extent[1]:
         return [Part(one_pass=True)]

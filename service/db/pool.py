@@ -1,8 +1,7 @@
-"""Connections to one database: a bounded number, replaced when they have died. Failures are raised as ApiErrors.
+"""A pool of connections to one database. Dead connections are replaced. Failures are raised as ApiErrors.
 
-aiopg drives the connections; its own pool is not used because it opens connections under the lock that all waiting
-requests need, so that one host that does not answer would stop them all, and because it spends more time on a
-statement than PostgreSQL does.
+aiopg's own pool is not used: it opens connections while it holds the lock that all waiting requests need, so one host
+that does not respond would block them all, and its overhead for a statement exceeds PostgreSQL's execution time.
 """
 
 import asyncio
@@ -31,14 +30,14 @@ PING = Statement("SELECT 1", name="ping")
 BEGIN = Statement("BEGIN READ ONLY", name="begin")
 ROLLBACK = Statement("ROLLBACK", name="rollback")
 
-INTERVAL = 1.0  # Seconds between two looks at all connections.
-MAX_ATTEMPTS = 3  # At a statement that conflicts with what a replica is replaying.
+INTERVAL = 1.0  # Seconds between checks of all connections.
+MAX_ATTEMPTS = 3  # For a statement that conflicts with replication on a replica.
 
 
 class Pool:
-    """One database. `name` is its name in logs and metrics, `database` that of the database that pools share.
+    """Connections to one database. `name` labels the pool in logs and metrics, `database` the database.
 
-    `tasks` runs its periodic work. Pools of one database share `problems`, so that its absence is logged once.
+    `tasks` runs the periodic checks. Pools of one database share `problems`, so that an outage is logged once.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Pool:
         self._max_seconds = limits.statement_timeout + limits.connect_timeout  # For one statement.
         self._slots = asyncio.Semaphore(limits.size)
         self._idle: list[Connection] = []
-        self._busy: dict[Connection, float] = {}  # With the moments by which their statements must have ended.
+        self._busy: dict[Connection, float] = {}  # With the deadlines of their statements.
         self._opening: set[asyncio.Timeout] = set()
         self._watching: asyncio.Task[None] | None = None
         self._closed = False
@@ -68,12 +67,12 @@ class Pool:
 
     @property
     def busy(self) -> bool:
-        """Whether a statement would have to wait for a connection."""
+        """True if a statement would have to wait for a connection."""
         return self._slots.locked()
 
     @cached_property
     def checks(self) -> "Pool":
-        """A pool of one connection to the same database, for checks, which do not wait for requests."""
+        """A pool of one connection to the same database, so that checks do not wait for requests."""
         limits = replace(self.limits, size=1, prepared=0)
         return Pool(
             f"{self.name} checks",
@@ -104,7 +103,7 @@ class Pool:
                         raise self._answer(error, failure, statement) from error
                     metrics.series(metrics.DATABASE_RETRIES, self.name, failure.value).inc()
                     if lost_idle:
-                        self.close_idle()  # It had died while it was idle, and so may have the others.
+                        self.close_idle()  # The connection died while idle; the other idle ones may be dead as well.
                 finally:
                     self._check_in(connection)
         finally:
@@ -112,7 +111,7 @@ class Pool:
         raise AssertionError("the last attempt returns or raises")
 
     async def begin(self, wait: float | None = None) -> "Transaction":
-        """A read-only transaction on a connection of its own. `wait` is the seconds to wait for one.
+        """A read-only transaction. `wait` is the time limit for getting a connection, in seconds.
 
         Raises DatabaseUnavailableError, OverloadedError.
         """
@@ -132,17 +131,17 @@ class Pool:
                 transaction.abort(keep_slot=reused is not None)
                 if reused is None:
                     raise
-                self.close_idle()  # The connection had died while it was idle, and so may have the others.
+                self.close_idle()  # The connection died while idle; the other idle ones may be dead as well.
             except BaseException:
                 transaction.abort()
                 raise
 
     async def ping(self) -> None:
-        """Returns if the database answers, also while all connections are busy. Raises ApiError."""
+        """Returns if the database responds, even while all connections are busy. Raises ApiError."""
         await (self.checks if self.busy else self).fetch(PING)
 
     async def close(self) -> None:
-        """Closes what is idle now and the rest when it comes back."""
+        """Closes idle connections now, and busy ones when they are returned."""
         self._closed = True
         self.close_idle()
         if self._watching:
@@ -151,12 +150,12 @@ class Pool:
             await self.checks.close()
 
     def close_idle(self) -> None:
-        """Closes the connections that nobody uses; new ones are opened as they are needed."""
+        """Closes idle connections. New ones are opened on demand."""
         while self._idle:
             self._idle.pop().close()
 
     def abandon(self) -> None:
-        """Closes all connections, also those being opened, because the server does not answer; statements fail."""
+        """Closes all connections, also those being opened, because the server does not respond; statements fail."""
         self.close_idle()
         for connection in list(self._busy):
             connection.abort()
@@ -190,7 +189,7 @@ class Pool:
         except CONNECTION_ERRORS as error:
             problem = failures.one_line(error)
             self._problems.failed("connection", "database does not answer", database=self._database, error=problem)
-            self._reap()  # The idle connections have probably died as well.
+            self._reap()  # The idle connections are probably dead as well.
             raise unavailable() from error
         finally:
             self._opening.discard(opening)
@@ -199,10 +198,10 @@ class Pool:
         return connection
 
     def _check_in(self, connection: Connection) -> None:
-        """Makes a connection idle, unless it is closed or to be replaced."""
+        """Returns a connection to the pool, unless it is closed or expired."""
         del self._busy[connection]
         if connection.cannot_prepare and self.limits.prepared:
-            log.warning("statements cannot be prepared here", database=self._database)
+            log.warning("prepared statements not supported", database=self._database)
             self.limits = replace(self.limits, prepared=0)
         if (self._closed or connection.expired) and not connection.closed:
             connection.close()
@@ -210,7 +209,7 @@ class Pool:
             self._idle.append(connection)
 
     def _checkout_any(self) -> Connection | None:
-        """An idle connection for a transaction, which cannot be tried again if the connection has died meanwhile."""
+        """Any open idle connection, for a transaction."""
         while self._idle:
             connection = self._idle.pop()
             if not connection.closed:
@@ -236,7 +235,7 @@ class Pool:
             timings.add(self.name, name, seconds)
 
     def _answer(self, error: Exception, failure: Failure, statement: Statement) -> ApiError:
-        """What a failed statement raises. A statement that cannot be run is counted and logged."""
+        """The error to raise for a failed statement. Counts and logs statements that cannot run."""
         if failure is not Failure.STATEMENT:
             return unavailable()
         answer = failures.failed_statement(error)
@@ -256,7 +255,7 @@ class Pool:
         await run_periodically(INTERVAL, self._reap)
 
     def _reap(self) -> None:
-        """Aborts connections past their deadline, forgets idle ones that have died, and updates the pool's gauges."""
+        """Aborts connections past their deadline, removes dead idle ones, and updates the pool's gauges."""
         now = time.monotonic()
         for connection in [connection for connection, latest in self._busy.items() if latest < now]:
             connection.abort()
@@ -265,10 +264,10 @@ class Pool:
         metrics.series(metrics.POOL_CONNECTIONS, self.name, "busy").set(len(self._busy))
 
     def _choose(self, statement: Statement) -> Connection | None:
-        """An idle connection: for what is repeated, one that has run it or else the one with the fewest plans.
+        """An idle connection: for a repeated statement, one that has run it, else the one with the fewest plans.
 
-        So each backend comes to hold its share of the partitions, and not all of them hold all. None where all are busy
-        or where those that are idle are at capacity and there is room for another.
+        So each backend caches its share of the partitions instead of all of them. None if no connection is idle, or if
+        the idle ones are at capacity and the pool may grow.
         """
         if not self._idle:
             return None
@@ -287,7 +286,7 @@ class Pool:
 class Transaction:
     """One transaction, until `end` or `abort` is called, or its block is left.
 
-    After a statement that could not be run it is ended, since the connection works; after anything else it is aborted.
+    A block that raises ApiError ends with ROLLBACK and keeps the connection; any other exception closes the connection.
     """
 
     def __init__(self, pool: Pool, connection: Connection) -> None:
@@ -319,7 +318,7 @@ class Transaction:
             raise self._pool._answer(error, failure, statement) from error
 
     async def end(self) -> None:
-        """Ends it and gives the connection back; aborts it if that fails."""
+        """Ends the transaction and returns the connection to the pool; aborts it if that fails."""
         try:
             await self.fetch(ROLLBACK)
         except ApiError:
@@ -331,7 +330,7 @@ class Transaction:
             self._give_back()
 
     def abort(self, *, keep_slot: bool = False) -> None:
-        """Closes the connection, which ends the statement under way soon after; does nothing once it has ended."""
+        """Closes the connection, which cancels a running statement. Does nothing after the end."""
         if self._connection is not None:
             self._connection.close()
             self._give_back(keep_slot)
@@ -345,7 +344,7 @@ class Transaction:
 
 
 def _classify(error: Exception, connection: Connection) -> Failure:
-    """What an error means for the connection, which is closed if it is lost."""
+    """The kind of an error. Closes the connection if it is lost."""
     failure = failures.classify(error, connection.closed)
     if failure is Failure.LOST:
         connection.close()

@@ -1,4 +1,4 @@
-"""Lists of records and their totals, from the two databases; no statement joins across them."""
+"""Reads lists of records and their totals from the two databases; no statement spans both."""
 
 import asyncio
 import hashlib
@@ -23,17 +23,17 @@ from service.schemas.resource import Resource
 Row = tuple[Any, ...]
 Queryable = Pool | ReplicaRouter
 
-MAX_PARTITIONS_PLANNED = 8  # By a list with a filter on ids; with more, the partitions of the ids are searched first.
+MAX_PARTITIONS_PLANNED = 8  # By a list with a filter on ids; above, the partitions of the ids are searched first.
 MAX_IDS_SEARCHED = 100
-MAX_ROWS_IN_PARTS = 1000  # From the start of a list to the end of the page.
-MAX_TOTALS = 10_000  # Lists whose totals are cached.
+MAX_ROWS_IN_PARTS = 1000  # From the start of the list to the end of the page.
+MAX_TOTALS = 10_000  # Cached totals.
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A page of records. `more`: the direction of reading has more records. `positions` only for a cursor page.
+    """A page of records. `more`: there are more records in reading direction. `positions` are for a cursor page only.
 
-    `total` is the number of records on all pages, None if it was not wanted or took too long to count.
+    `total` is the number of records on all pages, None if not requested or if counting took too long.
     """
 
     rows: Rows
@@ -43,8 +43,10 @@ class Result:
 
 
 class RecordReader:
-    """Reads pages. `total_seconds` is how long a total may be cached, `total_timeout` how long counting may take (0: no
-    limit but statement_timeout, and a count that exceeds that fails the request)."""
+    """Reads pages. `total_seconds`: how long totals are cached. `total_timeout`: time limit for counting, in seconds.
+
+    With a `total_timeout` of 0, only statement_timeout applies, and a count that exceeds it fails the request.
+    """
 
     def __init__(
         self,
@@ -71,19 +73,19 @@ class RecordReader:
         raise TypeError("Everything is read as an export.")
 
     async def resolve(self, query: Query) -> Query:
-        """The same query with account ids instead of UUIDs, and with the time ranges of the ids it asks for."""
+        """The query with account ids instead of UUIDs, and with time ranges if it filters by ids."""
         filters = [await self._with_account_ids(condition) for condition in query.filters]
         query = replace(query, filters=tuple(filters))
         return replace(query, ranges=await self._time_ranges(query))
 
     def planned(self, query: Query) -> tuple[int, ...]:
-        """The oids of what the query's statements plan, as far as the directory knows it."""
+        """The oids of the partitions and leaves that PostgreSQL plans for the query, according to the directory."""
         return relations(self._partitions(query))
 
     async def by_numbers(
         self, resource: Resource, columns: tuple[str, ...], numbers: Iterable[int], caller: Caller
     ) -> dict[int, Row]:
-        """Records by their internal ids, as far as the caller may see them. Raises ApiError."""
+        """Records in the caller's scope by internal id. Raises ApiError."""
         wanted, number = tuple(numbers), resource.meta.number
         if not wanted:
             return {}
@@ -93,7 +95,7 @@ class RecordReader:
         return {row[0]: row[1:] for row in rows}
 
     async def _rows(self, query: Query) -> tuple[Rows, int | None]:
-        """The records of the window and the next one, and how many there are from its start on, if reading tells it."""
+        """The records of the window and the next one, and the total if it is known from reading."""
         window, ordered = query.window, self._parts(query)
         if not isinstance(window, Page | CursorPage) or not ordered:
             return await self._fetch(query), None
@@ -120,7 +122,7 @@ class RecordReader:
             return await _fetch_in_pieces(database.primary, statement)
 
     def _partitions(self, query: Query) -> Sequence[Partition]:
-        """The partitions that the query's statements plan, as far as the directory knows them."""
+        """The partitions that PostgreSQL plans for the query, according to the directory."""
         if query.resource.meta.window is None:
             return ()
         directory = self._directories[query.resource.table]
@@ -131,7 +133,7 @@ class RecordReader:
         return directory.planned(max(first, default=None), min(last, default=None))
 
     def _parts(self, query: Query) -> list[Part]:
-        """The parts in which a list is read; none if the planner estimates well enough which plan is the best."""
+        """The parts in which a list is read; none if the planner's choice is good enough for the whole list."""
         if query.resource.meta.window is None or not parts.is_selective(query):
             return []
         order = select.reading_order(query)
@@ -142,7 +144,7 @@ class RecordReader:
         return parts.split(order, extent and parts.bounded(order[0].column, [*query.filters, *ends], extent))
 
     async def _page(self, query: Query, page: Page, rows: Rows, total: int | None) -> Result:
-        """The total is only counted if reading the page does not tell it."""
+        """Counts the total only if it does not follow from the page."""
         more, rows = len(rows) > page.size, rows[: page.size]
         seen = page.offset + len(rows)
         if not more and (rows or page.number == 1):
@@ -164,7 +166,7 @@ class RecordReader:
         return Result([row[:width] for row in rows], more, total, positions)
 
     async def _with_account_ids(self, condition: Filter) -> Filter:
-        """Calls hold internal ids of accounts. An unknown UUID matches no account (D3)."""
+        """Replaces account UUIDs by internal ids, which calls refer to. An unknown UUID matches no account (D3)."""
         if not condition.by_account_uuid:
             return condition
         statement = Statement.from_file("queries/account_numbers", uuids=tuple(condition.values))
@@ -172,7 +174,7 @@ class RecordReader:
         return replace(condition, values=tuple(number for (number,) in rows), by_account_uuid=False)
 
     async def _time_ranges(self, query: Query) -> tuple[TimeRange, ...] | None:
-        """Where the calls lie that a list asks for by id; None if it asks for none, or has few partitions anyway."""
+        """The times of the calls that a list filters by id; None without such a filter or with few partitions."""
         ids = [set(condition.values) for condition in query.filters if _is_id_filter(condition)]
         if query.resource.meta.window is None or not ids:
             return None
@@ -187,7 +189,7 @@ class RecordReader:
         return tuple((moment, moment) for one in found for moment in one.moments)
 
     async def _total(self, query: Query) -> int | None:
-        """The number of records on all pages, counted once for many pages of the same list (contract 0.1.13)."""
+        """The number of records on all pages, cached for all pages of a list (contract 0.1.13)."""
 
         async def count() -> int | None:
             try:
@@ -207,7 +209,7 @@ class RecordReader:
 
 
 async def _fetch_in_pieces(database: Queryable, statement: Statement) -> Rows:
-    """All rows, by a cursor. Raises BadRequestError if they are too large together."""
+    """All rows, read with a cursor. Raises BadRequestError if their total size is too large."""
     rows, budget = [], PageBudget()
     async with await database.begin() as transaction:
         await transaction.fetch(select.declare(statement))
@@ -225,12 +227,12 @@ def _is_id_filter(condition: Filter) -> bool:
 
 
 def _bounds(filters: Iterable[Filter], operators: tuple[str, ...]) -> list[datetime]:
-    """The moments that calls are compared with by these operators."""
+    """The values of filters on time_start with these operators."""
     return [f.values[0] for f in filters if f.column == "time_start" and f.operator in operators]
 
 
 def _cache_key(query: Query) -> bytes:
-    """A digest of what a list asks for, so that its length does not matter."""
+    """A digest of type, scope and filters of a list."""
     fixed = [replace(condition, values=()) if condition.implicit_window else condition for condition in query.filters]
     parts = (query.resource.type, query.caller, fixed)
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()

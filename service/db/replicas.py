@@ -1,4 +1,4 @@
-"""A primary and its replicas, read as one: from a healthy replica, or from the primary if there is none or it fails."""
+"""Routes reads to a healthy replica, or to the primary if none is healthy or the replica fails."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -18,13 +18,13 @@ log = structlog.get_logger()
 STATE = Statement.from_file("queries/replica")
 SERVER = Statement.from_file("queries/server")
 INTERVAL = 1.0  # Seconds between two checks of the replicas.
-CHECK_TIMEOUT = 2.0  # Seconds that a replica may take to answer a check.
+CHECK_TIMEOUT = 2.0  # Seconds.
 
 
 class Replica:
-    """A pool, and whether it is read from. `lag` is in seconds, None while it is not known.
+    """A replica's pool and health. `lag` is in seconds, None if unknown.
 
-    Checks have a connection of their own, so that they tell a busy replica from one that does not answer.
+    Checks use a separate connection, so that they distinguish a busy replica from one that does not respond.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -34,7 +34,7 @@ class Replica:
         self.reason: str | None = "not checked yet"
 
     def update_health(self, lag: float | None, reason: str | None) -> None:
-        """Takes the replica in, or out for a reason, and logs the change. `lag` is in seconds."""
+        """Puts the replica into or out of use and logs the change. `lag` is in seconds; `reason` is None if healthy."""
         changed = self.healthy != (reason is None) or (not self.healthy and reason != self.reason)
         self.lag, self.reason, self.healthy = lag, reason, reason is None
         metrics.REPLICA_UP.labels(self.pool.name).set(self.healthy)
@@ -50,7 +50,7 @@ class Replica:
 
 
 class ReplicaRouter:
-    """Fetches as a pool does; `primary` is for what a replica may not have yet. `max_lag` is in seconds."""
+    """Has the interface of a pool; `primary` is for data that a replica may not have yet. `max_lag` is in seconds."""
 
     def __init__(
         self,
@@ -68,19 +68,19 @@ class ReplicaRouter:
         self._turns = cycle(range(len(replicas) or 1))
 
     def fetch(self, statement: Statement) -> Coroutine[None, None, Rows]:
-        """All rows. Raises ApiError as Pool.fetch does, once the primary has been asked too."""
+        """All rows. Raises ApiError like Pool.fetch, after the primary has failed as well."""
         replica = self._pick()
         if replica is None:
             return self.primary.fetch(statement)
         return self._from(replica, statement)
 
     async def begin(self, wait: float | None = None) -> Transaction:
-        """A read-only transaction on a healthy replica, or else on the primary. Raises ApiError as Pool.begin does."""
+        """A read-only transaction on a healthy replica, or else on the primary. Raises ApiError like Pool.begin."""
         replica = self._pick()
         return await (replica.pool if replica else self.primary).begin(wait)
 
     async def ping(self) -> None:
-        """Returns if calls can be read, from the primary or a healthy replica. Raises ApiError."""
+        """Returns if the primary responds or a replica is healthy. Raises ApiError."""
         try:
             await self.primary.ping()
         except ApiError:
@@ -88,7 +88,7 @@ class ReplicaRouter:
                 raise
 
     async def watch(self) -> None:
-        """Checks all replicas periodically. While it does not run, none is read from."""
+        """Checks all replicas periodically. Replicas are used only while this runs."""
         try:
             while True:
                 await asyncio.gather(*(self._check(replica) for replica in self.replicas))
@@ -109,7 +109,7 @@ class ReplicaRouter:
         except DatabaseUnavailableError as error:
             replica.update_health(None, one_line(error.__cause__ or error))
         except (DatabaseFailedError, OverloadedError):
-            pass  # The replica works; the primary may have what it lacks.
+            pass  # The replica is up; the primary may be able to run the statement.
         return await self.primary.fetch(statement)
 
     def _pick(self) -> Replica | None:
@@ -117,7 +117,7 @@ class ReplicaRouter:
         return healthy[next(self._turns) % len(healthy)] if healthy else None
 
     async def _check(self, replica: Replica) -> None:
-        """One that does not answer is left with all its statements, which are then run on the primary."""
+        """Checks a replica. If it does not respond, its statements are aborted and run on the primary."""
         try:
             async with asyncio.timeout(self._check_timeout):
                 lag, reason = await self._state(replica)
@@ -130,10 +130,10 @@ class ReplicaRouter:
             replica.update_health(lag, reason)
 
     async def _state(self, replica: Replica) -> tuple[float | None, str | None]:
-        """How many seconds it is behind, and why it must not be read from, if so."""
+        """The lag in seconds, and why the replica must not be used, or None."""
         [(in_recovery, started, lag)] = await replica.pool.checks.fetch(STATE)
         if not in_recovery and await self.primary.checks.fetch(SERVER) != [(started,)]:
-            return None, "it is not a standby, and not the primary itself"
+            return None, "the server is neither a standby nor the primary"
         if lag is None:
-            return None, "its lag is not known"
-        return lag, None if lag <= self.max_lag else "it is too far behind"
+            return None, "the lag is unknown"
+        return lag, None if lag <= self.max_lag else "the lag exceeds databases.cdr.replica_max_lag"

@@ -1,4 +1,4 @@
-"""Reads a list of calls part by part, until there are enough rows or no more parts."""
+"""Reads a list of calls part by part, until the page is full or no part is left."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,15 +11,15 @@ from service.db.select import Key
 from service.db.width import PageBudget
 from service.query import CursorPage, Page, Query
 
-MAX_COUNTED = 10_000  # Matches of a part; with more, the total needs a statement of its own.
+MAX_COUNTED = 10_000  # Matches of a part; with more, the total needs a separate statement.
 
 
 async def read(
     source: ReplicaRouter, query: Query, parts: Sequence[Part], limit: int, partitions: tuple[int, ...]
 ) -> tuple[Rows, int | None]:
-    """The first rows after the start of a list or a cursor, at most `limit`, and their total where it is known now.
+    """The first rows of a list or after a cursor, at most `limit`, and the total if known, else None.
 
-    The rows are those of `select.records`. `partitions` are the oids of those that are planned. Raises ApiError.
+    Rows are as from `select.records`. `partitions` are the oids of the planned partitions. Raises ApiError.
     """
     rows: Rows = []
     keys: list[Key] = []
@@ -45,14 +45,14 @@ async def read(
 
 
 def _first(query: Query, limit: int) -> Query:
-    """The same query for its first rows; `select.records` adds one."""
+    """The query limited to its first rows; `select.records` adds one."""
     if isinstance(query.window, CursorPage):
         return replace(query, window=replace(query.window, size=limit - 1))
     return replace(query, window=Page(size=limit - 1))
 
 
 async def _by_keys(source: ReplicaRouter, query: Query, keys: Sequence[Key], partitions: tuple[int, ...]) -> Rows:
-    """The rows in the order of their keys, without those that have been deleted in the meantime."""
+    """The rows in the order of `keys`, without rows deleted in the meantime."""
     rows: Rows = []
     budget, begin = PageBudget(), 0
     while begin < len(keys):
@@ -67,7 +67,7 @@ async def _by_keys(source: ReplicaRouter, query: Query, keys: Sequence[Key], par
 async def _piece(source: ReplicaRouter, query: Query, keys: Sequence[Key], partitions: tuple[int, ...]) -> Rows:
     statement = replace(select.by_keys(query, keys), partitions=partitions)
     found = _keyed(await source.fetch(statement))
-    if len(found) < len(keys):  # The replica that answered may be behind the one that knew the keys.
+    if len(found) < len(keys):  # This replica may be behind the one that returned the keys.
         found = _keyed(await source.primary.fetch(statement))
     return [found[key] for key in keys if key in found]
 

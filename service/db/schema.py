@@ -1,4 +1,4 @@
-"""Creates tables, partitions and demo data; for commands, not for requests."""
+"""Creates tables, partitions and demo data. Used by commands, not by requests."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,8 +15,8 @@ from service.db.partition_reader import moment, time_range
 from service.db.session import ENCODING, FORMATS, set_local
 from service.schemas.resource import CALLS
 
-BATCH = 50  # Partitions of one transaction; each needs some ten of the locks that all transactions share.
-# The explicit offset makes the bounds UTC whatever the time zone of the server or the session.
+BATCH = 50  # Partitions in one transaction; each takes about ten locks of the shared lock table.
+# With an explicit offset, the bounds do not depend on the time zone of the server or the session.
 PARTITION = sql.SQL("CREATE TABLE {partition} PARTITION OF {table} FOR VALUES FROM ({first}) TO ({next})")
 PARTITIONS = """
 SELECT pg_namespace.nspname || '.' || pg_class.relname,
@@ -33,14 +33,14 @@ KINDS = {"f": "a foreign table", "p": "partitioned itself"}
 
 
 class SchemaError(Exception):
-    """A file or a partition was refused by PostgreSQL; nothing of the same call has been kept."""
+    """PostgreSQL rejected a file or a partition; the transaction was rolled back."""
 
 
 def apply(dsn: str, folder: Path) -> list[str]:
     """Run the folder's *.sql in name order in one transaction and return their names; raises SchemaError."""
     files = sorted(folder.glob("*.sql"))
     if not files:
-        raise SchemaError(f"There are no SQL files in {folder}.")
+        raise SchemaError(f"No SQL files in {folder}.")
     with _transaction(dsn) as cursor:
         for file in files:
             _run_file(cursor, file)
@@ -50,22 +50,22 @@ def apply(dsn: str, folder: Path) -> list[str]:
 def create_partitions(dsn: str, first: date, last: date, table: str = CALLS) -> list[str]:
     """Create the UTC days' missing partitions of a table of calls, both ends included, and return their names.
 
-    BATCH of them share a transaction, which holds locks on each. `last` is before date.max. Raises SchemaError, for
-    instance if a partition of another name holds part of a day (contract 16.1), or if the partition next to a day is
-    sharded or on another server, since an ordinary one would keep its calls here. Earlier batches stay.
+    BATCH partitions share a transaction, which holds locks on each. `last` is before date.max. Raises SchemaError, for
+    example if a partition with another name covers part of a day (contract 16.1), or if the partition next to a day is
+    partitioned itself or a foreign table, because an ordinary one would store its calls here. Earlier batches are kept.
     """
     return [name for batch in partition_batches(dsn, first, last, table) for name in batch]
 
 
 def partition_batches(dsn: str, first: date, last: date, table: str = CALLS) -> Iterator[list[str]]:
-    """Do the same, and yield the names of each batch as soon as it is there."""
+    """Like `create_partitions`, but yield the names of each batch as soon as it is created."""
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     for start in range(0, len(days), BATCH):
         yield _create_missing(dsn, days[start : start + BATCH], table)
 
 
 def load_demo(dsn_cdr: str, dsn_routing: str, folder: Path) -> None:
-    """Fill two databases (or one) that have the schema with made-up data; repeated, it adds the calls since then."""
+    """Fill two databases (or one) that have the schema with demo data; a repetition adds the calls since then."""
     today = datetime.now(UTC).date()
     create_partitions(dsn_cdr, today - timedelta(days=11), today + timedelta(days=3))
     apply(dsn_routing, folder / "routing")
@@ -80,7 +80,7 @@ def recorded_tags(dsn: str) -> list[str]:
 
 
 def _refuse_beside_other_kinds(day: date, existing: list[tuple[str, str, str]]) -> None:
-    """Looks at the partition that ends last before the day, or begins first after it if there is none before."""
+    """Raises SchemaError if the partition before the day, or else the first one after it, is not an ordinary table."""
     ranged = [(bounds, name, kind) for name, kind, text in existing if (bounds := time_range(text))]
     before = [found for found in ranged if moment(found[0][1]).date() <= day]
     after = [found for found in ranged if found not in before]
@@ -89,8 +89,8 @@ def _refuse_beside_other_kinds(day: date, existing: list[tuple[str, str, str]]) 
     _, name, kind = max(before, key=lambda f: moment(f[0][1])) if before else min(after, key=lambda f: moment(f[0][0]))
     if kind != ORDINARY:
         raise SchemaError(
-            f"No partition for {day}: {name} is {KINDS.get(kind, 'of another kind')}, and an ordinary partition would "
-            "keep the day's calls on this server. Create it as that one was created."
+            f"No partition for {day}: {name} is {KINDS.get(kind, 'of another kind')}, but an ordinary partition would "
+            "store the day's calls on this server. Create the partition in the same way as that one."
         )
 
 
@@ -106,11 +106,11 @@ def _transaction(dsn: str) -> Iterator[Cursor]:
 
 
 def _prepare_session(cursor: Cursor) -> None:
-    """The role may have settings that suit reading only."""
+    """Overrides settings of a role that is meant for reading only."""
     try:
         cursor.execute(set_local({**FORMATS, "transaction_read_only": "off", "statement_timeout": "0"}))
     except psycopg2.Error as error:
-        raise SchemaError(f"The database cannot be written: {error.diag.message_primary or error}.") from error
+        raise SchemaError(f"The database is not writable: {error.diag.message_primary or error}.") from error
 
 
 def _run_file(cursor: Cursor, file: Path) -> None:
@@ -149,7 +149,7 @@ def _create_partition(cursor: Cursor, table: str, day: date) -> None:
 
 
 def _reason(error: psycopg2.Error) -> str:
-    """What PostgreSQL says, and what it suggests."""
+    """PostgreSQL's message and hint."""
     said = f"{error.diag.message_primary or error}."
     return f"{said} {error.diag.message_hint}" if error.diag.message_hint else said
 

@@ -1,4 +1,4 @@
-"""Compares a database with what the service's SQL needs of it: server, encoding, tables, columns and privileges."""
+"""Checks that a database has what the service's SQL needs: version, encoding, tables, columns and privileges."""
 
 import math
 import re
@@ -28,7 +28,7 @@ Tables = Mapping[str, str]
 
 
 class SchemaCheck:
-    """Checks one database: `cdr` for the calls, `routing` for the rest. `tables` are the calls' by resource."""
+    """Checks one database: `cdr` (calls) or `routing` (everything else). `tables`: tables of calls by SQL file."""
 
     def __init__(self, pool: Pool, database: str, tables: Tables = MappingProxyType({})) -> None:
         self._pool = pool
@@ -37,7 +37,7 @@ class SchemaCheck:
         self._lock_warning = ""
 
     async def problems(self) -> list[str]:
-        """Each thing that is missing, in one line that names it. Raises ApiError if the database cannot be asked."""
+        """What is missing, one line each, which names the object. Raises ApiError if the database does not respond."""
         [(number, version, encoding, role)] = await self._pool.fetch(Statement.from_file("queries/server_properties"))
         found = []
         if number < MIN_VERSION * 10000:
@@ -61,7 +61,7 @@ class SchemaCheck:
         return list(dict.fromkeys(_described(role, *names) for names in rows))
 
     async def _check_locks(self) -> None:
-        """Too little room for locks is only a warning, since statements on all partitions are rare."""
+        """Logs a warning if the lock table is too small. Not a problem, since statements on all partitions are rare."""
         rows = [
             row
             for table in sorted({CALLS, *self._tables.values()})
@@ -82,7 +82,7 @@ class SchemaCheck:
 
 @cache
 def needed_columns(tables: tuple[tuple[str, str], ...] = ()) -> tuple[Column, ...]:
-    """The columns that any statement of the service reads, found in its SQL. `tables`: those of calls by resource."""
+    """The columns that the service's statements read, parsed from its SQL files. `tables`: tables of calls by file."""
     files = [*sorted((SQL / "resources").glob("*.sql")), *sorted((SQL / "queries").glob("*.sql"))]
     texts = {file.stem: read_sql(f"{file.parent.name}/{file.stem}") for file in files}
     chosen = dict(tables)

@@ -1,8 +1,8 @@
-"""Finds when the calls with given ids began, by asking all partitions: the only certain answer to where a call is.
+"""Finds the start times of calls with given ids by searching all partitions.
 
-Expensive, because the planner plans every partition. All ids that wait are searched together, one search runs at a
-time, and the next waits three times as long as the last took. A search asks part of the time axis after part, since one
-statement on thousands of partitions would need more locks than PostgreSQL has room for.
+Expensive, because PostgreSQL plans every partition. Requests are batched, one search runs at a time, and the next waits
+three times as long as the last took. A search queries one range of time after the other, because one statement on
+thousands of partitions would need more locks than fit into PostgreSQL's lock table.
 """
 
 import asyncio
@@ -17,15 +17,17 @@ from service.errors import ApiError, DatabaseFailedError, QueryTimeoutError, bus
 from service.observability import timings
 from service.schemas.resource import CALLS
 
-IDLE = 10.0  # Seconds after which the connections are closed, whose backends hold every partition that they planned.
+IDLE = 10.0  # Seconds after which the connections are closed, because their backends have cached every partition.
 
-Split = Callable[[], Sequence[str]]  # The moments that part the time axis, ascending, as PostgreSQL writes them.
+Split = Callable[[], Sequence[str]]  # The times that divide the time axis, ascending, as PostgreSQL's text.
 
 
 @dataclass(frozen=True, slots=True)
 class SearchLimits:
-    """`waiting` ids at most wait for the next search. It waits `rest` times as long as the last took, at most
-    `max_rest` seconds."""
+    """`waiting`: maximal number of ids that wait for the next search.
+
+    A search starts `rest` times the duration of the last one after it, at most `max_rest` seconds.
+    """
 
     waiting: int = 1000
     rest: float = 3
@@ -34,14 +36,14 @@ class SearchLimits:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """When the calls with an id began. `failure` is set if a part of the time axis could not be asked."""
+    """The start times of the calls with an id. `failure` is set if a part of the time axis could not be searched."""
 
     moments: Sequence[str]
     failure: ApiError | None = None
 
 
 class PartitionSearch:
-    """Runs while somebody waits. `split` names the parts in which the time axis is asked; by default it is one."""
+    """Searches while requests wait. `split` returns the times that divide the time axis; by default there are none."""
 
     def __init__(self, pool: Pool, table: str = CALLS, limits: SearchLimits = SearchLimits()) -> None:
         self._pool = pool
@@ -53,12 +55,12 @@ class PartitionSearch:
         self._resting_until = 0.0
 
     async def find(self, identifier: int) -> Found:
-        """When the calls with this id began, as of now. Raises ApiError, at once if too many ids wait."""
+        """The current start times of the calls with this id. Raises ApiError, at once if too many ids are waiting."""
         if len(self._waiting) >= self._limits.waiting:
-            raise busy("Too many requests look for unknown records.")
+            raise busy("Too many requests are searching for unknown records.")
         waiter = self._waiting.setdefault(identifier, asyncio.get_running_loop().create_future())
         if self._running is None or self._running.done():
-            # Outside the request's context, because the search belongs to all that wait for it.
+            # In an empty context, because the search belongs to all waiting requests.
             self._running = asyncio.create_task(self._run(), context=Context())
         began = time.monotonic()
         try:
@@ -67,7 +69,7 @@ class PartitionSearch:
             timings.add(self._pool.name, "search", time.monotonic() - began)
 
     async def close(self) -> None:
-        """Ends the search under way; those that still wait get DatabaseUnavailableError."""
+        """Cancels the running search; waiting requests get DatabaseUnavailableError."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -90,7 +92,7 @@ class PartitionSearch:
         asyncio.get_running_loop().call_later(IDLE, self._close_idle)
 
     async def _search(self, wanted: dict[int, asyncio.Future[Found]]) -> None:
-        """A part that cannot be asked does not keep the others from being asked."""
+        """Searches all parts, even if some of them fail."""
         moments: dict[int, list[str]] = {identifier: [] for identifier in wanted}
         failure: ApiError | None = None
         for part in _parts(self.split()):
@@ -111,7 +113,7 @@ class PartitionSearch:
 
 
 def _parts(split: Sequence[str]) -> list[str]:
-    """Conditions that part the whole time axis at the given moments."""
+    """Conditions that divide the whole time axis at the given times."""
     firsts = [None, *split]
     return [_part(first, end) for first, end in zip(firsts, [*split, None], strict=True)]
 
@@ -125,4 +127,4 @@ def _fail(wanted: dict[int, asyncio.Future[Found]], error: Exception) -> None:
     for waiter in wanted.values():
         if not waiter.done():
             waiter.set_exception(error)
-            waiter.exception()  # The request that waited may be gone.
+            waiter.exception()  # Marks it as retrieved: the waiting request may have been cancelled.

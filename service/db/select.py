@@ -1,4 +1,4 @@
-"""A query to a statement: names come from declarations, values are parameters, shapes and SELECTs are files."""
+"""Builds statements from queries. Names come from declarations, values are parameters, SQL templates are files."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -15,10 +15,10 @@ from service.statistics.buckets import moment
 
 Parameters = dict[str, Any]
 
-NO_INDEX = "(ARRAY[r.{}])[1]"  # Sorts like the column, but no index has this order.
+NO_INDEX = "(ARRAY[r.{}])[1]"  # Sorts like the column, but cannot use an index.
 
 Key = tuple[int, str]
-"""The id and time of a call, as PostgreSQL's text; no two calls share both."""
+"""The id and the time (PostgreSQL's text) of a call, which are unique together."""
 
 CONDITIONS = {
     "eq": "{column} = {value}",
@@ -44,7 +44,7 @@ PATTERNS = {
     "end": "%{}",
     "ends_with": "%{}",
 }
-# The condition when no value is left to compare with.
+# The condition if a filter has no values.
 EMPTY = {
     "eq": "FALSE",
     "in": "FALSE",
@@ -59,8 +59,8 @@ WILDCARD = re.compile(r"[\\%_]")
 def records(query: Query) -> Statement:
     """The records of the query's window.
 
-    A page is read with one row more than its size, which tells whether there is a next record. Where the window is not
-    a page by number, each row ends with its values of the sort keys as text: its keyset position.
+    A page is read with one additional row, which shows whether there is a next record. Unless the window is a numbered
+    page, each row ends with its keyset position: the values of the sort keys as text.
     """
     window, parameters = query.window, _scope(query.caller)
     conditions = [*_conditions(query, parameters), *_keyset(query, parameters)]
@@ -76,12 +76,12 @@ def records(query: Query) -> Statement:
 
 
 def declare(statement: Statement) -> Statement:
-    """A cursor over the rows of a statement, which are then fetched by `queries/next_records`."""
+    """Declares a cursor for a statement, from which `queries/next_records` fetches."""
     return replace(statement, text=f"DECLARE records NO SCROLL CURSOR FOR\n{statement.text}")
 
 
 def keys(query: Query, limit: int, max_count: int) -> Statement:
-    """Ids and times of the first records in reading order, each with the number of all matches, at most `max_count`."""
+    """Ids and times of the first records in reading order; each row has the number of all matches up to `max_count`."""
     parameters = _scope(query.caller) | {"limit": limit, "max_count": max(limit, max_count)}
     conditions = [*_conditions(query, parameters), *_keyset(query, parameters)]
     text = read_sql("shapes/keys").format(
@@ -101,7 +101,7 @@ def by_keys(query: Query, found: Sequence[Key]) -> Statement:
 
 
 def count(query: Query, timeout: float | None = None) -> Statement:
-    """The number of records that match, whatever the window. `timeout` is in seconds."""
+    """The number of matching records, independent of the window. `timeout` is in seconds."""
     parameters = _scope(query.caller)
     conditions = " AND ".join(_conditions(query, parameters)) or "TRUE"
     text = read_sql("shapes/count").format(resource=_all(query.resource), conditions=conditions)
@@ -109,7 +109,7 @@ def count(query: Query, timeout: float | None = None) -> Statement:
 
 
 def sums(query: Query, duration: str, price: str, starts: Sequence[int]) -> Statement:
-    """Numbers of calls, `duration` and `price` between each start and the next, which are seconds since 1970."""
+    """Numbers of calls, and sums of `duration` and `price`, in the buckets that begin at `starts` (Unix times)."""
     parameters = _scope(query.caller)
     conditions = " AND ".join(_conditions(query, parameters)) or "TRUE"
     resource = _all(query.resource)
@@ -121,26 +121,26 @@ def sums(query: Query, duration: str, price: str, starts: Sequence[int]) -> Stat
 
 
 def by_id_in_partition(query: Query, identifier: int, partition: str, oid: int) -> Statement:
-    """The record with this id in one partition, as long as it is a partition; `partition` is its quoted name."""
+    """The record with this id in one partition, if it is still attached. `partition` is its quoted name."""
     text = _by_id_in_partition(query.resource, query.columns, partition, oid)
     return Statement(text, {**_scope(query.caller), "id": identifier}, "one", repeated=True)
 
 
 def by_id(query: Query, identifier: int, ranges: Sequence[TimeRange] | None) -> Statement:
-    """The record with this id in some time ranges, or anywhere if they are None."""
+    """The record with this id in these time ranges, or in all partitions if `ranges` is None."""
     where = "TRUE" if ranges is None else in_ranges(ranges, "cdr.time_start")
     text = _by_id(query.resource, query.columns, query.resource.table, where)
     return Statement(text, {**_scope(query.caller), "id": identifier}, "one_within")
 
 
 def reading_order(query: Query) -> Sequence[Sort]:
-    """The order in which the records are read, which for a page before a cursor is the reverse of the list's."""
+    """The order of reading; reversed for a page before a cursor."""
     backwards = isinstance(query.window, CursorPage) and query.window.backwards
     return keyset.reverse_order(query.sorts) if backwards else query.sorts
 
 
 def in_ranges(ranges: Iterable[TimeRange], column: str = "time_start") -> str:
-    """A condition of constants, because the planner leaves out other partitions only for constants."""
+    """A condition with constants, which PostgreSQL needs to prune partitions at plan time."""
     return " OR ".join(_in_range(time_range, column) for time_range in ranges) or "FALSE"
 
 
@@ -161,7 +161,7 @@ def _by_id(resource: Resource, columns: tuple[str, ...], calls: str, where: str)
 
 
 def _positions(query: Query) -> list[str]:
-    """The columns of a keyset position, where the query's window needs one."""
+    """The columns of the keyset position; none for a numbered page."""
     return [] if isinstance(query.window, Page) else [f"{sort.column}::text" for sort in query.sorts]
 
 
@@ -203,7 +203,7 @@ def _conditions(query: Query, parameters: Parameters) -> list[str]:
 
 
 def _keyset(query: Query, parameters: Parameters) -> list[str]:
-    """The conditions that keep the records after one position and before another."""
+    """The conditions for the records after one position and before another."""
     window = query.window
     if isinstance(window, Page):
         return []
@@ -225,7 +225,7 @@ def _value(condition: Filter) -> Any:
     values = [
         _pattern(condition.operator, value) if condition.operator in PATTERNS else value for value in condition.values
     ]
-    # PostgreSQL reads a numeric from text; the driver would turn an infinite Decimal into NaN.
+    # As text, because the driver would convert an infinite Decimal to NaN.
     values = [str(value) if isinstance(value, Decimal) else value for value in values]
     if condition.operator in ("in", "not_in"):
         return tuple(values)

@@ -1,8 +1,9 @@
-"""The settings of a session that the service relies on, and the ways in which a session gets them.
+"""The session settings that the service relies on, and how they are applied.
 
-Roles, databases, configuration files and libpq's environment variables (PGTZ, PGCLIENTENCODING, PGOPTIONS ...) may all
-set others. A session of its own gets these at its start, by the connection parameter `options`, and once more when it
-is open, because PGTZ and PGDATESTYLE outrank `options`. Behind a pooler in transaction mode each statement sets them.
+Roles, databases, configuration files and libpq's environment variables (PGTZ, PGCLIENTENCODING, PGOPTIONS ...) may set
+other values. A session gets the settings at its start, by the connection parameter `options`, and again after it has
+been opened, because PGTZ and PGDATESTYLE override `options`. Behind a pooler in transaction mode, each statement sets
+them.
 """
 
 import secrets
@@ -11,10 +12,10 @@ from collections.abc import Mapping
 from psycopg2.extensions import make_dsn, parse_dsn
 
 APPLICATION = "cdr-api"
-ENCODING = "UTF8"  # A connection parameter, because the driver has to know it as well.
-MARKER = "cdr_api.session"  # A setting of no meaning to PostgreSQL; its value proves that `options` were taken.
+ENCODING = "UTF8"  # A connection parameter, because the driver needs it as well.
+MARKER = "cdr_api.session"  # A custom setting, whose value proves that `options` were applied.
 
-# What values are written and read as.
+# Formats of values.
 FORMATS = {
     "timezone": "UTC",
     "datestyle": "ISO, MDY",
@@ -26,21 +27,21 @@ FORMATS = {
     "transform_null_equals": "off",
     "search_path": "pg_catalog, public",
 }
-# How statements run. Milliseconds, where it is a time.
+# Execution of statements; times are in milliseconds.
 EXECUTION = {
     "row_security": "on",
     "enable_partition_pruning": "on",
     "constraint_exclusion": "partition",
-    "jit": "off",  # Compiling a plan costs more than these short statements take.
-    "plan_cache_mode": "force_generic_plan",  # What is prepared asks one partition, where all plans are alike.
-    "client_connection_check_interval": "1000",  # After which a statement ends whose client has left.
+    "jit": "off",  # Compiling costs more than these short statements take.
+    "plan_cache_mode": "force_generic_plan",  # Prepared statements read one partition, with the same plan every time.
+    "client_connection_check_interval": "1000",  # Cancels statements of disconnected clients.
     "lock_timeout": "0",  # statement_timeout includes the wait for a lock.
-    "idle_session_timeout": "0",  # A pool keeps its connections.
-    "idle_in_transaction_session_timeout": "10000",  # A process that is stopped must not keep its locks.
+    "idle_session_timeout": "0",  # The pool keeps idle connections.
+    "idle_in_transaction_session_timeout": "10000",  # A suspended process must not keep its locks.
 }
 ISOLATION = {"default_transaction_isolation": "read committed"}
 READ_ONLY = {"default_transaction_read_only": "on"}
-# The last two for a transaction that has already begun.
+# The same two settings for a transaction that has already begun.
 TRANSACTION = {"transaction_read_only": "on", "transaction_isolation": "read committed"}
 
 CHECK = """
@@ -52,7 +53,7 @@ SELECT pg_catalog.pg_is_in_recovery(),
 
 
 class Session:
-    """The session of one connection. `pooled`: it is shared with others, by a pooler in transaction mode."""
+    """The session of one connection. `pooled`: a pooler in transaction mode shares it among clients."""
 
     def __init__(self, statement_timeout: float, *, pooled: bool) -> None:
         timeout = {"statement_timeout": f"{statement_timeout * 1000:.0f}"}
@@ -61,7 +62,7 @@ class Session:
         self._marker = secrets.token_hex(8)
 
     def dsn(self, dsn: str) -> str:
-        """The DSN to connect with. Which host is taken is decided by `check`, not by libpq."""
+        """The DSN with the settings. target_session_attrs is evaluated by the caller, not by libpq."""
         ours = {"application_name": APPLICATION, "client_encoding": ENCODING, "target_session_attrs": "any"}
         if self._pooled:
             return str(make_dsn(dsn, **ours))
@@ -71,9 +72,9 @@ class Session:
 
     @property
     def check(self) -> str:
-        """Asks for a row (in recovery, read-only by default), and sets what is left; no row if `options` were ignored.
+        """SQL that applies the remaining settings and returns a row (in recovery, read-only by default, ...).
 
-        It changes nothing in a session that is not ours.
+        It returns no row and changes nothing if `options` were ignored.
         """
         if self._pooled:
             return CHECK.format(settings="''", is_ours="true")
@@ -84,12 +85,12 @@ class Session:
 
     @property
     def prefix(self) -> str:
-        """What is sent before each statement: nothing, or all settings for the statement's transaction."""
+        """SQL to send before each statement: empty, or all settings for its transaction if pooled."""
         return set_local({**self.settings, **TRANSACTION}) if self._pooled else ""
 
 
 def set_local(settings: Mapping[str, str]) -> str:
-    """Statements that set these until the end of the transaction."""
+    """SQL that applies settings until the end of the transaction."""
     return "".join(f"SET LOCAL {name} = '{value}'; " for name, value in settings.items())
 
 

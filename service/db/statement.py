@@ -1,4 +1,4 @@
-"""What a database is asked: one SQL statement with its parameters."""
+"""An SQL statement with its parameters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +10,10 @@ from service.files import SQL
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """`name` labels it in logs and metrics; one that is `repeated` with other parameters is worth preparing.
+    """An SQL statement. `name` labels it in logs and metrics. `repeated`: worth preparing.
 
-    `timeout` is a time limit in seconds, where it is to be shorter than the connection's statement_timeout.
-    `partitions` are the oids of the partitions that it plans, as far as they are known. `handled` are the SQLSTATEs of
-    failures that the caller expects, which are not logged.
+    `timeout` is in seconds and overrides the connection's statement_timeout. `partitions` are the oids of the planned
+    partitions, if known. `handled` are SQLSTATEs that the caller handles; they are not logged.
     """
 
     text: str
@@ -33,6 +32,6 @@ class Statement:
 
 @cache
 def read_sql(path: str) -> str:
-    """The text of `sql/<path>.sql` without its comment lines, which are for readers and are not sent."""
+    """The text of `sql/<path>.sql` without comment lines."""
     lines = (SQL / f"{path}.sql").read_text(encoding="utf-8").splitlines()
     return "\n".join(line for line in lines if not line.lstrip().startswith("--"))

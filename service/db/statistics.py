@@ -1,4 +1,4 @@
-"""Sums of calls, added up by PostgreSQL, and the changes of partitions that say how long they hold."""
+"""Reads sums of calls, and the change counters of partitions that tell whether cached sums are valid."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from service.statistics.sums import CallSums
 
 
 class StatisticsRepository:
-    """Reads a table of calls, whose partitions `directory` knows."""
+    """Reads one table of calls; `directory` is that of its partitions."""
 
     def __init__(self, calls: ReplicaRouter, directory: PartitionDirectory, table: str) -> None:
         self._calls = calls
@@ -24,7 +24,7 @@ class StatisticsRepository:
         self._table = table
 
     async def sums(self, query: Query, measures: Measures, starts: Sequence[int]) -> dict[int, CallSums]:
-        """The sums of the query's calls by start. Raises ApiError."""
+        """The sums of the query's calls by start of the bucket. Raises ApiError."""
         statement = select.sums(query, measures.duration, measures.price, starts)
         planned = relations(self._directory.planned_in(query.ranges or ()))
         rows = await self._calls.fetch(replace(statement, partitions=planned))
@@ -34,7 +34,7 @@ class StatisticsRepository:
         }
 
     async def partitions(self, oids: Sequence[int] | None = None) -> list[PartitionState]:
-        """All partitions with bounds in time, or some, as the primary knows them. Raises ApiError."""
+        """The partitions with time bounds, all or those with `oids`, from the primary. Raises ApiError."""
         wanted = None if oids is None else list(oids)
         rows = await self._calls.primary.fetch(
             Statement.from_file("queries/partition_changes", table=self._table, oids=wanted)

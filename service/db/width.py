@@ -1,4 +1,4 @@
-"""How much memory rows take, so that wide ones are read in small pieces and a page of them is bounded."""
+"""Sizes of rows: wide rows are read in small pieces, and the size of a page is limited."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,24 +7,24 @@ import orjson
 
 from service import errors
 
-FIRST_PIECE = 100  # Records of a page that are read at once, before it is known how wide they are.
-PIECE_BYTES = 2**20  # Aimed at by each further piece.
-MAX_PIECE = 1000  # Records, however narrow they are.
-MAX_PAGE_BYTES = 2**23  # More than three times what 1,000 usual records have.
+FIRST_PIECE = 100  # Records in the first piece of a page, when their size is unknown.
+PIECE_BYTES = 2**20  # Target size of the following pieces.
+MAX_PIECE = 1000  # Records in a piece.
+MAX_PAGE_BYTES = 2**23  # More than three times the size of 1,000 typical records.
 
 
 def size_of(rows: Sequence[Sequence[Any]]) -> int:
-    """About as many bytes as the rows' values have."""
+    """The approximate size of rows in bytes."""
     return len(orjson.dumps(rows, default=str))
 
 
 def rows_in(size: int, rows: int, their_size: int) -> int:
-    """How many rows as wide as these fit into `size` bytes, and at least one."""
+    """The number of rows of the same width that fit into `size` bytes, at least 1."""
     return max(1, min(MAX_PIECE, size * rows // max(1, their_size)))
 
 
 class PageBudget:
-    """How many rows of a page to read next; ends a page that is too large."""
+    """Chooses the size of the next piece of a page, and limits the size of the page."""
 
     def __init__(self) -> None:
         self._rows = self._size = 0

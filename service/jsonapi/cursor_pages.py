@@ -1,7 +1,7 @@
-"""The `page` parameter by cursors: which list asks for it, what it asks for, and where its pages link to.
+"""Cursor pagination: the `page` parameter, and the links of a page.
 
 Follows the profile https://jsonapi.org/profiles/ethanresnick/cursor-pagination/, with two additions: an empty cursor
-stands for the list's start or end, and `page[total]=true` asks for a total.
+means the start or the end of the list, and `page[total]=true` requests the total.
 """
 
 import re
@@ -21,13 +21,13 @@ FLAGS = {None: False, "true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class CursorPaging:
-    """Allows pages by cursor. `profiled`: the client named the profile in Accept."""
+    """Enables cursor pagination. `profiled`: the client requested the profile in Accept."""
 
     signer: CursorSigner
     profiled: bool
 
     def wanted(self, parameters: Parameters) -> bool:
-        """Whether a list is paged by cursors: one is given, or the client named the profile and no page number."""
+        """True if the request has a cursor, or requests the profile without a page number."""
         page = parameters.get("page")
         if page is not None and not isinstance(page, dict):
             return False
@@ -40,7 +40,7 @@ class CursorPaging:
 def parse(
     resource: Resource, parameters: Parameters, sorts: Sequence[Sort], signer: CursorSigner, max_size: int
 ) -> CursorPage:
-    """The page asked for. Raises BadRequestError."""
+    """The requested page. Raises BadRequestError."""
     _check_order(resource, sorts)
     given = _given(parameters)
     if given.get("number") is not None:
@@ -58,7 +58,7 @@ def parse(
 
 
 def cursors(signer: CursorSigner, sorts: Sequence[Sort], positions: Sequence[KeysetPosition]) -> list[str]:
-    """A cursor for each record. Raises BadRequestError if a value is too long to be part of a URL."""
+    """A cursor for each position. Raises BadRequestError if a value is too long for a URL."""
     try:
         return signer.sign(sorts, positions)
     except PositionTooLongError as error:
@@ -68,9 +68,9 @@ def cursors(signer: CursorSigner, sorts: Sequence[Sort], positions: Sequence[Key
 def links(
     url: str, parameters: Parameters, page: CursorPage, shown: Sequence[str], more: bool
 ) -> dict[str, str | None]:
-    """first, prev, next and last; null where there is no such page. `shown` are the cursors of the page's records."""
+    """The links first, prev, next and last; None if the page does not exist. `shown`: cursors of the page's records."""
     given = _given(parameters)
-    # An empty page lies between the cursors it was asked for by, or else at an end of the list.
+    # An empty page is between the requested cursors, or at the start or end of the list.
     first = shown[0] if shown else str(given.get("before") or "")
     last = shown[-1] if shown else str(given.get("after") or "")
     has_prev = more if page.backwards else page.after is not None
@@ -94,7 +94,7 @@ def _given(parameters: Parameters) -> Mapping[str, Value]:
 
 
 def _check_order(resource: Resource, sorts: Sequence[Sort]) -> None:
-    """A cursor's values can be read by its holder, so it must not hold hidden ones."""
+    """Rejects hidden sort keys, because clients can decode the values in a cursor."""
     hidden = {resource.attributes[name].column for name in resource.hidden if name in resource.attributes}
     for sort in sorts:
         if sort.column in hidden:

@@ -1,4 +1,4 @@
-"""Cursors: a keyset position to opaque text, signed for one sort order of one resource as one caller sees it."""
+"""Cursors: keyset positions as opaque text, signed for a resource, a sort order and a caller's scope."""
 
 import base64
 import hmac
@@ -8,21 +8,21 @@ import orjson
 
 from service.query import Caller, KeysetPosition, Sort
 
-PURPOSE = b"cdr-api cursor 1"  # Separates these keys from the secrets' other uses.
-SIGNATURE_BYTES = 16  # The signature is cut to so many bytes.
-MAX_LENGTH = 2048  # Bytes of a position; a longer cursor would not fit into a URL.
+PURPOSE = b"cdr-api cursor 1"  # Separates these keys from other uses of the secrets.
+SIGNATURE_BYTES = 16  # The signature is truncated to this length.
+MAX_LENGTH = 2048  # Bytes of an encoded position, so that the cursor fits into a URL.
 
 
 class InvalidCursorError(ValueError):
-    """The text is not a cursor, or one of another order, resource or scope."""
+    """The text is not a cursor, or a cursor of another order, resource or scope."""
 
 
 class PositionTooLongError(ValueError):
-    """The values of a position do not fit into a cursor."""
+    """The values of a position are too long for a cursor."""
 
 
 def keys(secrets: Sequence[bytes]) -> tuple[bytes, ...]:
-    """A key of its own from each secret: the first signs, all verify."""
+    """A signing key derived from each secret: the first signs, all verify."""
     return tuple(hmac.digest(secret, PURPOSE, "sha256") for secret in secrets)
 
 
@@ -39,7 +39,7 @@ class CursorSigner:
         return [_encoded(self._keys[0], context, _payload(position)) for position in positions]
 
     def verify(self, sorts: Sequence[Sort], text: str) -> KeysetPosition:
-        """The position that a cursor holds. Raises InvalidCursorError."""
+        """The position in a cursor. Raises InvalidCursorError."""
         payload, context = _decoded(text)[SIGNATURE_BYTES:], self._context(sorts)
         if not any(hmac.compare_digest(_encoded(key, context, payload), text) for key in self._keys):
             raise InvalidCursorError(text)
@@ -47,7 +47,7 @@ class CursorSigner:
         return tuple(position)
 
     def _context(self, sorts: Sequence[Sort]) -> bytes:
-        """A line of JSON, so that no context is the beginning of another."""
+        """A line of JSON, so that no context is a prefix of another."""
         return orjson.dumps([*self._scope, [[sort.column, sort.descending] for sort in sorts]]) + b"\n"
 
 

@@ -1,4 +1,4 @@
-"""Whole documents: the bytes of a response's body."""
+"""JSON:API documents as bytes."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,9 +22,9 @@ def record(record: bytes | None, included: Records = ()) -> bytes:
 def page(
     records: Records, included: Records, page: Page, total: int | None, more: bool, url: str, parameters: Parameters
 ) -> bytes:
-    """A page by number; `url` is the list's own, without a query. A total that is None was not counted (D22)."""
+    """A numbered page. `url` is that of the list, without a query. `total` is None if not counted (D22)."""
     meta = {"total-count-omitted": True} if total is None else {"total-count": total}
-    rest = {"meta": meta, "links": links.pages(url, parameters, page, total, more)}
+    rest = {"meta": meta, "links": links.page_links(url, parameters, page, total, more)}
     return _document(b"[", records, b"]", included, rest)
 
 
@@ -37,7 +37,7 @@ def cursor_page(
     more: bool,
     addresses: Mapping[str, str | None],
 ) -> bytes:
-    """A page by cursors, each record with its own."""
+    """A cursor page; each record has its cursor in `meta`."""
     placed = [
         b'%b,"meta":%b}' % (record[:-1], orjson.dumps({"page": {"cursor": cursor}}))
         for record, cursor in zip(records, cursors, strict=True)
@@ -52,12 +52,12 @@ def cursor_page(
 
 
 def relationship(data: dict[str, str] | None, addresses: dict[str, str]) -> bytes:
-    """Linkage alone."""
+    """A relationship document: linkage and links."""
     return orjson.dumps({"data": data, "links": addresses})
 
 
 def errors(errors: Iterable[ErrorObject], status: int) -> bytes:
-    """An error document. Texts may quote what a client sent, so what is not Unicode becomes a question mark."""
+    """An error document. Details may quote client input, so invalid Unicode is replaced by question marks."""
     entries = [
         {"title": e.title, "detail": e.detail, "code": e.code, "status": str(status), **(e.more or {})} for e in errors
     ]
@@ -66,7 +66,7 @@ def errors(errors: Iterable[ErrorObject], status: int) -> bytes:
 
 
 def _document(opening: bytes, records: Records, closing: bytes, included: Records, rest: Mapping[str, Any]) -> bytes:
-    """Joins the parts by hand, since the records may be a MiB."""
+    """Joins the parts as bytes, without parsing the records, which may be 1 MiB."""
     also = b',"included":[%b]' % b",".join(included) if included else b""
     end = b"," + orjson.dumps(rest)[1:] if rest else b"}"
     return b"".join((b'{"data":', opening, b",".join(records), closing, also, end))

@@ -1,4 +1,4 @@
-"""The `filter` parameter: names looked up whole, values read strictly, the default window of lists (contract 5)."""
+"""The `filter` parameter: names, values, and the default window of lists (contract 5)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ WINDOW = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class ParsedFilter:
-    """A filter that a client sent: its rule and its text, which is None if it was sent without `=`.
+    """A filter of a request: its rule, and its text, which is None without `=`.
 
-    `canonical`: it was sent with a value under the underscored name, in which `gt` and `eq` lift the default window.
+    `canonical`: the request has a value under the underscored name. Only then `gt` and `eq` disable the default window.
     """
 
     rule: FilterRule
@@ -33,7 +33,7 @@ ParsedFilters = Mapping[str, ParsedFilter]
 
 
 def parse_names(resource: Resource, parameters: Parameters, include: bool) -> ParsedFilters:
-    """The filters of a list. Of several spellings of a name the last one's text counts. Raises ApiError."""
+    """The filters of a list. If a name occurs in several spellings, the last text counts. Raises BadRequestError."""
     asked = parameters.get("filter")
     if isinstance(asked, list) and resource.meta.window:
         raise errors.invalid_filter_syntax(display_value(asked))
@@ -42,7 +42,7 @@ def parse_names(resource: Resource, parameters: Parameters, include: bool) -> Pa
     for spelling, value in asked.items() if isinstance(asked, dict) else ():
         rule = resource.filters.get(underscore(spelling))
         if rule is None:
-            continue  # A condition on the included account, which has no effect on a to-one relationship.
+            continue  # A filter on the included account, which has no effect on a to-one relationship.
         if isinstance(value, list | dict):
             raise errors.invalid_filter_syntax(spelling)
         canonical = spelling == rule.name and not is_blank(value)
@@ -52,7 +52,7 @@ def parse_names(resource: Resource, parameters: Parameters, include: bool) -> Pa
 
 
 def check_names(resource: Resource, parameters: Parameters, include: bool) -> None:
-    """Refuses the first name that is not a filter of the resource. Raises ApiError."""
+    """Raises BadRequestError for the first name that is not a filter of the resource."""
     _check_spelling(parameters)
     asked = parameters.get("filter")
     if isinstance(asked, str):
@@ -68,14 +68,14 @@ def check_names(resource: Resource, parameters: Parameters, include: bool) -> No
 
 
 def _check_spelling(parameters: Parameters) -> None:
-    """Refuses `filters[x]`, `Filter[x]` and `filter%255Bx%255D`, which would otherwise widen a list (D19)."""
+    """Rejects `filters[x]`, `Filter[x]` and `filter%255Bx%255D`, which would otherwise be ignored (D19)."""
     for name in parameters:
         if name != "filter" and name.lower().startswith("filter"):
             raise errors.filter_not_allowed(name)
 
 
-def read(resource: Resource, parsed: ParsedFilters, now: datetime) -> tuple[Filter, ...]:
-    """Conditions for the values; a list of calls without a lower bound in time starts 24 hours ago. Raises ApiError."""
+def parse_values(resource: Resource, parsed: ParsedFilters, now: datetime) -> tuple[Filter, ...]:
+    """The conditions. Lists of calls without a lower time bound start 24 hours ago. Raises BadRequestError."""
     conditions = {name: _condition(parsed_filter) for name, parsed_filter in parsed.items()}
     found = [condition for condition in conditions.values() if condition is not None]
     window = resource.meta.window
@@ -85,7 +85,7 @@ def read(resource: Resource, parsed: ParsedFilters, now: datetime) -> tuple[Filt
 
 
 def _bounded(window: str, parsed: ParsedFilters, conditions: Mapping[str, Filter | None]) -> bool:
-    """Whether there is a lower bound: `gteq` in any spelling, `gt` and `eq` only underscored (contract 5.6)."""
+    """True if there is a lower time bound: `gteq` in any spelling, `gt` and `eq` only underscored (contract 5.6)."""
     if conditions.get(f"{window}_gteq"):
         return True
     names = (f"{window}_gt", f"{window}_eq")
@@ -93,16 +93,16 @@ def _bounded(window: str, parsed: ParsedFilters, conditions: Mapping[str, Filter
 
 
 def _day_before(now: datetime, time_zone: tzinfo) -> datetime:
-    """Whole seconds; of an hour that clocks repeat, the first one, as in text without an offset."""
+    """24 hours ago in whole seconds. In a repeated hour, the first occurrence, as for text without an offset."""
     return (now - WINDOW).astimezone(time_zone).replace(microsecond=0, fold=0).astimezone(UTC)
 
 
 def _condition(parsed: ParsedFilter) -> Filter | None:
-    """None where all values are blank. Raises ApiError for the wrong number of values and for unreadable ones."""
+    """The condition; None if all values are blank. Raises BadRequestError for invalid values or a wrong number."""
     rule, text = parsed.rule, parsed.text or ""
     values = _values(text)
     shown = ",".join(value or "" for value in values)
-    if "\0" in text:  # It may be behind the first line, which is all that is read.
+    if "\0" in text:  # In the whole text, although only its first line is parsed.
         raise errors.invalid_filter_value(shown, rule.name)
     if _has_lines(text) and not isinstance(rule.field, String):
         raise errors.invalid_filter_value(text.strip(ASCII_SPACE), rule.name)
@@ -122,7 +122,7 @@ def _condition(parsed: ParsedFilter) -> Filter | None:
 
 
 def _has_lines(text: str) -> bool:
-    """Whether there is a line break before anything but ASCII white space."""
+    """True if text other than ASCII white space follows a line break."""
     return not is_blank(text) and any(end in text.rstrip(ASCII_SPACE) for end in "\r\n")
 
 
@@ -136,5 +136,5 @@ def _values(text: str) -> list[str | None]:
 
 
 def _counts(rule: FilterRule, value: str | None) -> bool:
-    """Whether an element of a list is a value: empty ones are skipped, and blank ones unless the type is text."""
+    """True if an element of a list is a value: not empty and, except for text, not blank."""
     return bool(value) if isinstance(rule.field, String) else not is_blank(value)

@@ -1,4 +1,4 @@
-"""The links of a list: its pages, with the client's parameters in sorted, form-encoded spelling (contract 7)."""
+"""The links of numbered pages, with the request's parameters sorted and form-encoded (contract 7)."""
 
 from service.jsonapi.query_string import Parameters, encode
 from service.query import Page
@@ -6,10 +6,10 @@ from service.query import Page
 KEPT = ("fields", "include", "sort", "filter")
 
 
-def pages(url: str, parameters: Parameters, page: Page, total: int | None, more: bool) -> dict[str, str]:
-    """first and, if the total is known, last; prev and next if there are such pages. `url` has no query.
+def page_links(url: str, parameters: Parameters, page: Page, total: int | None, more: bool) -> dict[str, str]:
+    """The links first, prev, next and last. Pages that do not exist are left out, and last if the total is unknown.
 
-    `more`: there is a record after the page.
+    `url` has no query. `more`: there is a record after the page.
     """
     last = None if total is None else max(1, -(-total // page.size))
     numbers = {"first": 1, "prev": page.number - 1, "next": page.number + 1}

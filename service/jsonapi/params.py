@@ -1,4 +1,4 @@
-"""Parameters to a query and a view; what a request asks for is checked in the reference's order (contract 12.2)."""
+"""Parses parameters to a query and a view. Checks are in the reference's order (contract 12.2)."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 MAX_PAGE_SIZE = 1000
 MAX_OFFSET = 2**63 - 1
-SURROGATE = re.compile(r"[\ud800-\udfff]")  # What bytes that are not UTF-8 are decoded to.
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # Bytes that are not UTF-8, decoded with surrogateescape.
 PLAIN_INTEGER = re.compile(r"-?\d+", re.ASCII)
 LEADING_INTEGER = re.compile(r"\s*([+-]?\d+(?:_\d+)*)", re.ASCII)
 
 
 def identifier(resource: Resource, text: str) -> str:
-    """The id in a path in its plain spelling. Raises BadRequestError if ids are integers and this is not one (D8)."""
+    """The canonical form of an id in a path. Raises BadRequestError if it should be an integer and is not (D8)."""
     if not resource.integer_ids:
         return text
     if SURROGATE.search(text):
@@ -47,7 +47,7 @@ def parse_list(
 ) -> tuple[Query, View]:
     """The query and the view of a list. `now` is the end of the default window of 24 hours. Raises BadRequestError.
 
-    `paging`: CursorPaging allows pages by cursor, Everything replaces pages, None allows only pages by number.
+    `paging`: CursorPaging enables cursor pages, Everything reads all records, None allows only numbered pages.
     """
     fieldsets = _fieldsets(resource.registry, parameters)
     problems = _Problems()
@@ -58,11 +58,11 @@ def parse_list(
     problems.raise_any()
     view = View(fieldsets, include)
     columns = render.renderer_for(resource, view).columns
-    return Query(resource, columns, caller, filters.read(resource, rules, now), sorts, window), view
+    return Query(resource, columns, caller, filters.parse_values(resource, rules, now), sorts, window), view
 
 
 def parse_record(resource: Resource, parameters: Parameters) -> View:
-    """The view of one record: filters are checked by name and have no effect; sort and page are ignored.
+    """The view of one record. Names of filters are checked, without effect; sort and page are ignored.
 
     Raises BadRequestError.
     """
@@ -77,7 +77,7 @@ def parse_record(resource: Resource, parameters: Parameters) -> View:
 
 
 def parse_related(resource: Resource, parameters: Parameters) -> View:
-    """The view of a related record, checked like a request for its own type, sort and page included.
+    """The view of a related record. Parameters are checked like those of a list of its type, including sort and page.
 
     Raises BadRequestError.
     """
@@ -92,7 +92,7 @@ def parse_related(resource: Resource, parameters: Parameters) -> View:
 
 
 class _Problems:
-    """Errors that are collected, so that a client learns of all at once."""
+    """Collects errors, so that all are reported in one response."""
 
     def __init__(self) -> None:
         self._errors: list[errors.ErrorObject] = []
@@ -110,7 +110,7 @@ class _Problems:
 
 
 def _fieldsets(resources: Mapping[str, Resource], parameters: Parameters) -> dict[str, tuple[str, ...]]:
-    """Names by type, underscored, in the client's order; the singular spelling is checked and has no effect (0.1.2)."""
+    """Underscored names by type, in the request's order. Singular types are checked, without effect (0.1.2)."""
     asked = parameters.get("fields")
     if asked is None:
         return {}
@@ -135,7 +135,7 @@ def _fieldset(served: Mapping[str, Resource], type_: str, value: Value) -> tuple
 
 
 def _include(resource: Resource, parameters: Parameters) -> bool:
-    """Whether the account is to be included."""
+    """True if the account is to be included."""
     asked = parameters.get("include")
     if not asked:
         return False
@@ -155,7 +155,7 @@ def _include(resource: Resource, parameters: Parameters) -> bool:
 
 
 def _sorts(resource: Resource, parameters: Parameters) -> tuple[Sort, ...]:
-    """The order, made total by the id in the last key's direction (D9)."""
+    """The sort keys. The id is added in the direction of the last key, for a total order (D9)."""
     asked = parameters.get("sort")
     if isinstance(asked, list | dict):
         raise errors.invalid_sort(display_value(asked), resource.type)
@@ -168,7 +168,7 @@ def _sorts(resource: Resource, parameters: Parameters) -> tuple[Sort, ...]:
 
 
 def _sort_keys(resource: Resource, text: str) -> dict[str, Sort]:
-    """By column: a key given twice keeps the place of the first and takes the direction of the last."""
+    """The sort keys by column. A repeated key keeps its first position and takes its last direction."""
     try:
         keys = split_list(text)
     except MalformedListError as error:
@@ -211,7 +211,7 @@ def _page(parameters: Parameters) -> Page:
 
 
 def _leading_integer(value: Value, *, default: int) -> int:
-    """`2x` is 2, `1_0` is 10, text that starts with no digit is 0; an absent value is the default."""
+    """The integer at the start of a text: `2x` is 2, `1_0` is 10, `x` is 0. Absent values are the default."""
     if not isinstance(value, str):
         return default
     match = LEADING_INTEGER.match(value)

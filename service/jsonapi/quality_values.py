@@ -1,11 +1,11 @@
-"""Headers such as Accept: text in, what a client takes and how much it likes each out (RFC 9110, 12.4.2)."""
+"""Parses headers with quality values, such as Accept (RFC 9110, 12.4.2)."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-MAX_LENGTH = 4096  # Characters; a longer header means nothing.
+MAX_LENGTH = 4096  # Characters; longer headers are ignored.
 MAX_CACHED_LENGTH = 256
 
 NAME_PART = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
@@ -26,7 +26,7 @@ class Choice:
 
 
 def parse(header: str) -> tuple[Choice, ...]:
-    """All elements in order, but for those that cannot be read."""
+    """All valid elements in order."""
     if len(header) > MAX_LENGTH:
         return ()
     return _cached(header) if len(header) <= MAX_CACHED_LENGTH else _parse(header)
@@ -40,7 +40,7 @@ _cached = lru_cache(256)(_parse)
 
 
 def _elements(header: str) -> Iterator[str]:
-    """Split at commas outside of quoted strings; a quote that is not closed is a character like any other."""
+    """Splits at commas outside of quoted strings. A quote that is not closed is an ordinary character."""
     position = 0
     while position <= len(header):
         end = ELEMENT.match(header, position).end()  # type: ignore[union-attr] # It matches anything.

@@ -1,4 +1,4 @@
-"""Parameters text to nested parameters, by the bracket rules of the reference: `a[b]=1` is `{"a": {"b": "1"}}`."""
+"""Parses query strings to nested parameters, by the reference's bracket rules: `a[b]=1` is `{"a": {"b": "1"}}`."""
 
 import re
 from typing import TypeAlias
@@ -15,9 +15,9 @@ LEVEL = re.compile(r"\[([^\]]*)\]")
 
 
 def parse(text: str) -> Parameters:
-    """The parameters in order of first appearance; the last of equal keys wins; a key without `=` is None.
+    """The parameters in order of first appearance. The last of equal keys wins; a key without `=` is None.
 
-    Raises Bad Request for broken escapes, for text that is not UTF-8 and for keys that contradict each other.
+    Raises BadRequestError for broken escapes, invalid UTF-8 and keys with conflicting structures.
     """
     query: Parameters = {}
     for pair in text.split("&"):
@@ -31,12 +31,12 @@ def parse(text: str) -> Parameters:
 
 
 def encode(query: Parameters) -> str:
-    """The parameters as the reference writes them into links: form-encoded, each level sorted."""
+    """The parameters as in the reference's links: form-encoded, sorted on each level."""
     return "&".join(sorted(_encoded(key, value) for key, value in query.items()))
 
 
 def display_value(value: Value) -> str:
-    """A parameter of the wrong shape, as an error text shows it."""
+    """A parameter of the wrong structure as text for an error."""
     if isinstance(value, dict):
         return ",".join(value)
     if isinstance(value, list):
@@ -62,9 +62,9 @@ def _unescaped(text: str) -> str:
 
 
 def _path(key: str) -> list[str]:
-    """`a[b][]` is a, b and the empty name, which stands for an array; what is in no brackets that close is a name too.
+    """`a[b][]` is a, b and the empty name, which means an array. Text outside of closed brackets is a name as well.
 
-    So nothing is lost: a filter whose bracket was forgotten is an unknown one, and not a parameter that nobody reads.
+    So a filter with a missing bracket is rejected as unknown instead of being ignored.
     """
     start = key.find("[", 1)
     if start in (-1, len(key) - 1):
@@ -86,13 +86,13 @@ def _store(node: Parameters, name: str, levels: list[str], value: Value) -> None
     elif levels[0] == "":
         items = node.setdefault(name, [])
         _must_be(items, list, name)
-        items.append(value)  # type: ignore[union-attr] # just made sure of
+        items.append(value)  # type: ignore[union-attr] # Checked above.
     else:
         child = node.setdefault(name, {})
         _must_be(child, dict, name)
-        _store(child, levels[0], levels[1:], value)  # type: ignore[arg-type] # just made sure of
+        _store(child, levels[0], levels[1:], value)  # type: ignore[arg-type] # Checked above.
 
 
 def _must_be(found: Value, kind: type | tuple[type, ...], name: str) -> None:
     if not isinstance(found, kind):
-        raise errors.bad_request(f"The query string uses {name} in contradicting ways.")
+        raise errors.bad_request(f"The query string uses {name} with conflicting structures.")

@@ -1,6 +1,7 @@
-"""Rows as tuples in, records out: as JSON, or flat for tables.
+"""Renders rows as JSON resource objects, or as flat records for tables.
 
-What a fieldset needs is derived from the schema once; the result equals, byte for byte, what the schema itself dumps.
+A renderer is derived from the schema once for each fieldset. Its output equals that of the schema's `dump`, byte for
+byte.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,8 +19,8 @@ Row = Sequence[Any]
 Flat = dict[str, Any]
 Related = Mapping[int, str]  # The UUIDs of accounts by internal id.
 
-VERBATIM = {Boolean, Inet, Integer, String, Uuid}  # Types whose database value is their JSON value.
-DISPLAYED = {Decimal, Identifier, Timestamp}  # Types whose serialiser is `display` alone.
+VERBATIM = {Boolean, Inet, Integer, String, Uuid}  # Types whose database value is the JSON value.
+DISPLAYED = {Decimal, Identifier, Timestamp}  # Types that are serialised by `display`.
 MAX_RENDERERS = 512  # Clients choose fieldsets, so the number of cached renderers is bounded.
 
 
@@ -57,7 +58,7 @@ class Renderer:
         return records
 
     def flat(self, rows: Iterable[Row], related: Related | None = None) -> list[Flat]:
-        """Id and attributes and, if the rows are linked, the UUID of the account."""
+        """Flat records: id, attributes and, if linked, the UUID of the account."""
         records = [{"id": str(row[0]), **self._attributes(row)} for row in rows]
         if self._with_account and self.linked:
             for record, row in zip(records, rows, strict=True):
@@ -65,7 +66,7 @@ class Renderer:
         return records
 
     def _attributes(self, row: Row) -> dict[str, Any]:
-        attributes = dict(zip(self._names, row[1:]))  # noqa: B905 # A linked row is one longer.
+        attributes = dict(zip(self._names, row[1:]))  # noqa: B905 # A linked row has one more column.
         for name, convert in self._conversions:
             attributes[name] = convert(attributes[name])
         return attributes
@@ -78,7 +79,7 @@ def _conversion(name: str, field: Attribute) -> Callable[[Any], Any]:
 
 
 def _template(type_: str, attributes: bool, account: bool, linked: bool) -> bytes:
-    """A record with `%b` for each value: a dict of dicts for every record would be slower by half."""
+    """A resource object with `%b` for each value; building nested dicts for each record takes twice as long."""
     record: dict[str, Any] = {"id": "%b", "type": type_, "links": {"self": "%b"}}
     if attributes:
         record["attributes"] = "<json>"
@@ -89,22 +90,22 @@ def _template(type_: str, attributes: bool, account: bool, linked: bool) -> byte
 
 
 def links(url: str) -> dict[str, str]:
-    """The links of the relationship to the account, for the record at `url`."""
+    """The links of the account relationship of the record at `url`."""
     return {"self": f"{url}/relationships/{ACCOUNT}", "related": f"{url}/{ACCOUNT}"}
 
 
 def linkage(identifier: str | None) -> dict[str, str] | None:
-    """The account that a record points to, or null."""
+    """The resource identifier of an account, or None."""
     return {"type": "accounts", "id": identifier} if identifier else None
 
 
 def renderer_for(resource: Resource, view: View) -> Renderer:
-    """The renderer of a resource's records in a view; an account that is hidden is not looked up."""
+    """The renderer of a resource in a view. A hidden account is not looked up."""
     linked = view.include and resource.account is not None and ACCOUNT not in resource.hidden
     return get_renderer(resource, view.fieldsets.get(resource.type), linked)
 
 
 @lru_cache(MAX_RENDERERS)
 def get_renderer(resource: Resource, fieldset: tuple[str, ...] | None = None, linked: bool = False) -> Renderer:
-    """The renderer of a fieldset in its order; None is everything."""
+    """The cached renderer of a fieldset, in its order; None means all members."""
     return Renderer(resource, resource.members if fieldset is None else fieldset, linked)

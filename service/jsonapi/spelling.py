@@ -1,4 +1,4 @@
-"""Names and lists in query values: the spellings of names, and comma-separated values."""
+"""Spellings of names, and comma-separated lists in query values."""
 
 import re
 
@@ -13,11 +13,11 @@ WHITE_SPACE = (
 
 
 class MalformedListError(ValueError):
-    """Text whose double quotes are not balanced or not at the ends of a value."""
+    """Double quotes are not balanced, or not at the ends of a value."""
 
 
 def is_blank(text: str | None) -> bool:
-    """Whether the text is None, empty or only white space."""
+    """True if the text is None, empty or only white space."""
     return not text or not text.strip(WHITE_SPACE)
 
 
@@ -27,7 +27,7 @@ def underscore(name: str) -> str:
 
 
 def split_list(text: str) -> list[str | None]:
-    """The values of the first line; an unquoted empty one is None. Raises MalformedListError."""
+    """The values of the first line; an unquoted empty value is None. Raises MalformedListError."""
     values: list[str | None] = []
     position, end = 0, ","
     while end == ",":

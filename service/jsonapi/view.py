@@ -1,4 +1,4 @@
-"""What of each record a response shows."""
+"""The parts of records that a response contains."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`fieldsets` holds underscored names by type, in the client's order; a type without one shows everything.
+    """`fieldsets`: underscored names by type, in the request's order; types without a fieldset show all members.
 
-    `include`: the accounts that records point to are shown as well.
+    `include`: related accounts are included.
     """
 
     fieldsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

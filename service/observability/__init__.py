@@ -1,1 +1,1 @@
-"""Logs, metrics and the timings of one request; no HTTP."""
+"""Logs, metrics and the timings of a request; independent of HTTP."""

@@ -1,4 +1,4 @@
-"""Log lines to a file descriptor, by a thread: who logs never waits for whoever reads them, and drops them at worst."""
+"""Writes log lines to a file descriptor in a thread. Logging never blocks; lines are dropped if the queue is full."""
 
 import atexit
 import os
@@ -10,11 +10,11 @@ from service.observability import metrics
 
 MAX_WAITING = 10000  # Lines.
 MAX_BATCH = 100
-EXIT_TIMEOUT = 2.0  # Seconds in which what is left can be written when the process ends.
+EXIT_TIMEOUT = 2.0  # Seconds to write the remaining lines when the process exits.
 
 
 class LogWriter:
-    """A text stream of whole lines. The thread starts with the first line, in each process anew."""
+    """A text stream of whole lines. Each process starts its own thread with its first line."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -24,7 +24,7 @@ class LogWriter:
         atexit.register(self.close)
 
     def write(self, line: str) -> None:
-        """Takes a line, or counts it as dropped where too many wait already."""
+        """Queues a line, or counts it as dropped if the queue is full."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
             self._thread.start()
@@ -34,10 +34,10 @@ class LogWriter:
             metrics.LOG_LINES_DROPPED.inc()
 
     def flush(self) -> None:
-        """There is nothing to do: lines are written as soon as they can be."""
+        """Does nothing: lines are written as soon as possible."""
 
     def close(self) -> None:
-        """Waits until all lines are written, but not for long."""
+        """Waits until all lines are written, for at most EXIT_TIMEOUT seconds each for the queue and the thread."""
         if self._thread is not None:
             try:
                 self._lines.put(None, timeout=EXIT_TIMEOUT)
@@ -46,7 +46,7 @@ class LogWriter:
             self._thread.join(EXIT_TIMEOUT)
 
     def _reset(self) -> None:
-        """A forked process has no thread, and the lines of its parent are its parent's."""
+        """A forked process has no thread, and must not write the queued lines of its parent."""
         self._lines = Queue(MAX_WAITING)
         self._thread = None
 
@@ -60,7 +60,7 @@ class LogWriter:
             lines = [line for line in batch if line is not None]
             try:
                 self._write("".join(lines).encode(errors="backslashreplace"))
-            except OSError:  # Nobody reads any more.
+            except OSError:  # The reader has closed the pipe.
                 metrics.LOG_LINES_DROPPED.inc(len(lines))
 
     def _write(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""How the program writes its log: for people, or as JSON for machines; never with a value that a client has sent."""
+"""Log configuration: console or JSON format, without values sent by clients."""
 
 import logging
 import sys
@@ -20,7 +20,7 @@ STANDARD_ERROR = 2
 
 
 def configure(level: str, format_: str) -> None:
-    """Sends structlog's lines to standard error, and those of libraries, from warnings up, the same way."""
+    """Sends structlog's lines, and warnings and errors of libraries, to standard error."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -48,7 +48,7 @@ def _rendering(format_: str) -> Processor:
 
 
 def _with_cause(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Says what was raised and where, but neither message nor variables: PostgreSQL's messages quote phone numbers."""
+    """Adds exception types and tracebacks without messages or variables: PostgreSQL's messages quote phone numbers."""
     given = event.pop("exc_info", None)
     error = (
         given if isinstance(given, BaseException) else (sys.exc_info() if given is True else given or (None,) * 3)[1]
@@ -62,17 +62,17 @@ def _described(error: BaseException) -> Iterator[str]:
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None:
         yield from _described(cause)
-    code = getattr(error, "pgcode", None)  # PostgreSQL's code for what went wrong.
+    code = getattr(error, "pgcode", None)  # SQLSTATE.
     yield f"{type(error).__module__}.{type(error).__qualname__}" + (f" {code}" if code else "")
     yield from (line.rstrip() for line in traceback.format_tb(error.__traceback__))
 
 
 class _Forward(logging.Handler):
-    """Hands a library's record to structlog; only its first line, because asyncio lists exceptions in the others."""
+    """Passes the first line of a library's record to structlog; asyncio lists exceptions in the other lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name == "asyncio" and record.exc_info and _is_canceled(record.exc_info[1]):
-            return  # aiopg tells asyncio of each statement that took too long; whoever sent it says so itself.
+            return  # aiopg reports each timed-out statement to asyncio; the pool logs it already.
         event = record.getMessage().partition("\n")[0]
         structlog.get_logger(record.name).log(record.levelno, event, exc_info=record.exc_info)
 

@@ -1,4 +1,4 @@
-"""What is counted and measured, for /metrics; every room may import it, and dashboard and alerts rely on the names."""
+"""Metrics for /metrics. Any package may import this module. Dashboard and alerts rely on the metric names."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ from service.observability.processes import WorkersCollector
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
-# When each series was begun is of no use, and would double their number.
+# `_created` series are not used and would double the number of series.
 disable_created_metrics()  # type: ignore[no-untyped-call] # It has no types.
 
 REGISTRY = CollectorRegistry()
@@ -57,38 +57,38 @@ def _gauge_min(name: str, text: str, *labels: str) -> Gauge:
     return Gauge(f"cdr_api_{name}", text, labels, registry=REGISTRY, multiprocess_mode="livemin")
 
 
-BUILD_INFO = _gauge_max("build_info", "Always 1; the labels say what runs.", "version", "python")
-REQUESTS = _counter("requests", "Requests; 499 is a client that went away.", "route", "method", "status")
-REQUEST_SECONDS = _histogram("request_seconds", "Time to make an answer.", "route")
-REQUESTS_IN_FLIGHT = _gauge_sum("requests_in_flight", "Requests that are being answered, those that wait among them.")
-REQUESTS_WAITING = _gauge_sum("requests_waiting", "Requests that wait for a place to work.")
-REQUESTS_REFUSED = _counter("requests_refused", "Requests sent away because there were too many.", "reason")
-CONNECTIONS = _gauge_sum("connections", "Connections of clients that are open.")
-CONNECTIONS_CLOSED = _counter("connections_closed", "Connections that the service closed before the client.", "reason")
-LOG_LINES_DROPPED = _counter("log_lines_dropped", "Log lines that were not written, because nobody reads them.")
-RESPONSE_BYTES = _counter("response_bytes", "Bytes of bodies.", "route")
+BUILD_INFO = _gauge_max("build_info", "Always 1; labels: version of the service and of Python.", "version", "python")
+REQUESTS = _counter("requests", "Requests. Status 499: the client disconnected.", "route", "method", "status")
+REQUEST_SECONDS = _histogram("request_seconds", "Seconds until the response started.", "route")
+REQUESTS_IN_FLIGHT = _gauge_sum("requests_in_flight", "Requests in progress, including waiting ones.")
+REQUESTS_WAITING = _gauge_sum("requests_waiting", "Requests waiting for a slot.")
+REQUESTS_REFUSED = _counter("requests_refused", "Requests refused because a limit was reached.", "reason")
+CONNECTIONS = _gauge_sum("connections", "Open client connections.")
+CONNECTIONS_CLOSED = _counter("connections_closed", "Client connections closed by the service.", "reason")
+LOG_LINES_DROPPED = _counter("log_lines_dropped", "Log lines dropped because standard error is not read fast enough.")
+RESPONSE_BYTES = _counter("response_bytes", "Bytes of response bodies.", "route")
 
-POOL_CONNECTIONS = _gauge_sum("pool_connections", "Connections to a database.", "pool", "state")
-POOL_WAIT_SECONDS = _histogram("pool_wait_seconds", "Time until a connection was free.", "pool")
-STATEMENT_SECONDS = _histogram("statement_seconds", "Time that a statement took, by its file.", "pool", "statement")
+POOL_CONNECTIONS = _gauge_sum("pool_connections", "Database connections.", "pool", "state")
+POOL_WAIT_SECONDS = _histogram("pool_wait_seconds", "Seconds of waiting for a database connection.", "pool")
+STATEMENT_SECONDS = _histogram("statement_seconds", "Seconds that a statement took.", "pool", "statement")
 STATEMENT_FAILURES = _counter("statement_failures", "Statements that the database could not run.", "pool", "sqlstate")
-DATABASE_UP = _gauge_min("database_up", "Whether a database answers.", "database")
+DATABASE_UP = _gauge_min("database_up", "1 if the database responds.", "database")
 PARTITION_LOCKS = _gauge_max("partition_locks", "Locks that a statement on all partitions takes.")
-LOCK_CAPACITY = _gauge_max("lock_capacity", "Locks that the database has room for.")
-READY = _gauge_min("ready", "Whether /ready says that requests may be sent here.")
-BACKGROUND_FAILURES = _counter("background_failures", "Failures of work beside the requests.", "task")
-DATABASE_RETRIES = _counter("database_retries", "Statements that were tried again.", "pool", "reason")
-REPLICA_UP = _gauge_min("replica_up", "Whether a replica is read from.", "replica")
-REPLICA_LAG_SECONDS = _gauge_max("replica_lag_seconds", "How far a replica is behind.", "replica")
-DIRECTORY_AGE_SECONDS = _gauge_max("directory_age_seconds", "Age of what is known of the partitions.", "table")
-DIRECTORY_LOOKUPS = _counter("directory_lookups", "Searches for the partition of a call.", "outcome")
-LOGINS = _counter("logins", "Logins that were tried.", "outcome")
-CACHE_REQUESTS = _counter("cache_requests", "Questions to a cache.", "cache", "outcome")
+LOCK_CAPACITY = _gauge_max("lock_capacity", "Locks that fit into the lock table of the database.")
+READY = _gauge_min("ready", "1 if /ready returns 200.")
+BACKGROUND_FAILURES = _counter("background_failures", "Failures of background tasks.", "task")
+DATABASE_RETRIES = _counter("database_retries", "Retries of statements.", "pool", "reason")
+REPLICA_UP = _gauge_min("replica_up", "1 if the replica is in use.", "replica")
+REPLICA_LAG_SECONDS = _gauge_max("replica_lag_seconds", "Replication lag in seconds.", "replica")
+DIRECTORY_AGE_SECONDS = _gauge_max("directory_age_seconds", "Seconds since the directory was refreshed.", "table")
+DIRECTORY_LOOKUPS = _counter("directory_lookups", "Look-ups of a call by id.", "outcome")
+LOGINS = _counter("logins", "Login attempts.", "outcome")
+CACHE_REQUESTS = _counter("cache_requests", "Cache requests.", "cache", "outcome")
 
 CACHES = ("token", "caller", "total", "password_cost", "partition_changes", "day_sums")
 CLOSING = ("evicted", "head_timeout", "head_too_large", "not_http", "too_many", "write_timeout")
 
-# What is known beforehand appears from the start, so that a rate has something to begin with.
+# Label values known in advance are exported as 0 from the start, so that rates are defined.
 KNOWN: dict[Counter | Gauge | Histogram, tuple[tuple[str, ...], ...]] = {
     BUILD_INFO: ((version("cdr-api"), platform.python_version()),),
     REQUESTS_REFUSED: tuple((reason,) for reason in ("queue", "customer_queue", "wait", "rate", "streams")),
@@ -115,43 +115,43 @@ ProcessCollector(registry=REGISTRY)
 
 @lru_cache(4096)
 def series(metric: Series, *labels: object) -> Series:
-    """The series of a metric with these labels, which takes the library a while to find."""
+    """The series of a metric with these labels, cached because `labels` is slow."""
     return metric.labels(*labels)
 
 
 def count_cache_request(cache: str, *, hit: bool) -> None:
-    """Counts a question to a cache."""
+    """Counts a cache request."""
     series(CACHE_REQUESTS, cache, "hit" if hit else "miss").inc()
 
 
 def enable_multiprocess(folder: str) -> None:
-    """Keeps values in files of this folder from now on, so that those of forked workers add up."""
+    """Stores values in files in this folder from now on, so that forked workers share them."""
     for metric in KNOWN:
         metric.clear()
     os.environ[FOLDER] = folder
     values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call] # It has no types.
     for plain in PLAIN:
-        plain._metric_init()  # The library's own step for a value that is to be made later.
+        plain._metric_init()  # The library creates values of metrics without labels here.
 
 
 def init_label_values() -> None:
-    """Makes what is known beforehand visible, in each process that serves."""
+    """Creates the series whose label values are known in advance; called in each serving process."""
     for metric, series in KNOWN.items():
         for labels in series:
             metric.labels(*labels)
     if FOLDER in os.environ:
-        READY._metric_init()  # Not before: the first process, which serves nothing, would be the least of all for ever.
+        READY._metric_init()  # Not in the main process, whose value would always be the minimum.
     for build in KNOWN[BUILD_INFO]:
         BUILD_INFO.labels(*build).set(1)
 
 
 def worker_exited(process: int) -> None:
-    """Forgets what a worker that has ended was doing; what it has counted stays."""
+    """Removes the live gauges of a worker that has exited; its counters stay."""
     mark_process_dead(process)  # type: ignore[no-untyped-call] # It has no types.
 
 
 def render() -> bytes:
-    """All values as text for Prometheus, those of the other workers included."""
+    """All metrics in Prometheus text format, including those of the other workers."""
     if FOLDER not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()

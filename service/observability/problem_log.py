@@ -1,4 +1,4 @@
-"""A lasting problem in the log: once when it begins, again at growing intervals, and when it has ended."""
+"""Logs a lasting problem when it begins, again at growing intervals, and when it ends."""
 
 import time
 from collections.abc import Callable
@@ -9,9 +9,9 @@ import structlog
 
 log = structlog.get_logger()
 
-FIRST_INTERVAL = 10.0  # Seconds until a problem that lasts is logged again; each interval is twice the one before.
+FIRST_INTERVAL = 10.0  # Seconds until a lasting problem is logged again; the interval doubles each time.
 MAX_INTERVAL = 900.0
-MAX_PROBLEMS = 1000  # Beyond them the oldest is forgotten.
+MAX_PROBLEMS = 1000  # The oldest is dropped beyond this.
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class ProblemLog:
     _problems: dict[object, _Problem] = field(default_factory=dict)
 
     def failed(self, key: object, event: str, **details: Any) -> None:
-        """Writes a warning, unless the same problem has been logged within its interval; then it is counted."""
+        """Logs a warning, or counts the problem if it was logged within its interval."""
         now, problem = self.clock(), self._problems.get(key)
         if problem is None or now >= problem.next_line + MAX_INTERVAL:
             self._problems.pop(key, None)
@@ -47,7 +47,7 @@ class ProblemLog:
             log.warning(event, **details, lasting_seconds=lasted, repeated=repeated)
 
     def ended(self, key: object, event: str, **details: Any) -> bool:
-        """Writes that the problem has ended, if there was one, and returns whether there was."""
+        """Logs the end of the problem. Returns False if there was none."""
         problem = self._problems.pop(key, None)
         if problem is not None:
             log.info(event, **details, lasted_seconds=round(self.clock() - problem.since))

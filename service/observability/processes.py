@@ -1,4 +1,4 @@
-"""What several processes that serve take of the machine: the usual process_* metrics, for each of them."""
+"""The process_* metrics of several processes."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 class WorkersCollector(Collector):
     """The process_* metrics of the main process and of each worker, with the label `pid`.
 
-    `folder` holds a file of gauges for each of them that lives.
+    `folder` contains a file of gauges for each running process.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a process needs to serve, part by part."""
+"""The parts that a process needs to serve requests, and their problems."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part and its problems, each in one line. Without a part that is not `required`, requests
-    are served all the same.
-    """
+    """One part and its problems, one line each. Requests are served without parts that are not `required`."""
 
     problems: Sequence[str] = ()
     required: bool = True

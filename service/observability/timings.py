@@ -1,4 +1,4 @@
-"""How long the statements of a request took: whoever runs one adds it, whoever answers the request reads them."""
+"""The durations of a request's statements: added by the pool, read by logs, traces and Server-Timing."""
 
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Timing(NamedTuple):
-    """A statement by pool and file name, as `cdr` and `list`, and its seconds."""
+    """A statement by pool and file name, for example `cdr` and `list`, and its duration in seconds."""
 
     pool: str
     statement: str
@@ -17,17 +17,17 @@ _current: ContextVar[list[Timing] | None] = ContextVar("timings", default=None)
 
 
 def collect() -> None:
-    """Begins anew, for what is added from here on in this task and in those that it starts."""
+    """Starts an empty collection for this task and the tasks that it starts."""
     _current.set([])
 
 
 def add(pool: str, statement: str, seconds: float) -> None:
-    """Notes a statement of the request that is under way; outside of requests nobody wants to know."""
+    """Adds a statement to the current request; does nothing outside of requests."""
     timings = _current.get()
     if timings is not None:
         timings.append(Timing(pool, statement, seconds))
 
 
 def current() -> Sequence[Timing]:
-    """What the request that is under way has added so far."""
+    """The timings of the current request so far."""
     return tuple(_current.get() or ())

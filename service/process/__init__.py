@@ -1,1 +1,1 @@
-"""Listening processes: start, supervision, graceful stop."""
+"""Server processes: start, supervision, graceful stop."""

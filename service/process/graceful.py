@@ -1,4 +1,4 @@
-"""An application's end without losses: what was sent is answered, and only then connections are closed."""
+"""Graceful shutdown: requests that were sent are answered before their connections are closed."""
 
 import asyncio
 import os
@@ -11,25 +11,25 @@ from aiohttp import web
 from service.web.connection import Runner
 from service.web.keys import STATE
 
-ABANDONED = 0.1  # Seconds for handlers to end that were cancelled because their time was over.
+ABANDONED = 0.1  # Seconds for handlers to end after they were cancelled.
 PAUSE = 0.01
-BACKLOG = 1024  # Connections that may wait to be accepted; refusing is the service's business, not the kernel's.
+BACKLOG = 1024  # Connections waiting to be accepted; the service, not the kernel, refuses connections.
 
 log = structlog.get_logger()
 
 
 class GracefulRunner(Runner):
-    """Serves one listening socket; from `cleanup` on, requests have `listen.shutdown_timeout` to be answered."""
+    """Serves one listening socket. `cleanup` gives requests `listen.shutdown_timeout` seconds to finish."""
 
     def __init__(self, app: web.Application, listening: socket.socket) -> None:
         super().__init__(app, app[STATE].settings, shutdown_timeout=ABANDONED)
         self._listening = listening
 
     async def setup(self) -> None:
-        """Listens as well; connections are taken one at a time, so that each goes to a worker that is idle."""
+        """Starts to listen. Accepts one connection at a time, so that each goes to an idle worker."""
         await super().setup()
         await web.SockSite(self, self._listening, backlog=1).start()
-        self._listening.listen(BACKLOG)  # The kernel's queue has become as short as the step.
+        self._listening.listen(BACKLOG)  # SockSite has set the kernel's queue to its backlog of 1.
         log.info("serving", process=os.getpid())
 
     async def cleanup(self) -> None:
@@ -55,10 +55,10 @@ class GracefulRunner(Runner):
         await _until(lambda: not any(map(_unsent, transports)), end - clock())
 
     async def _stop_listening(self, server: web.Server) -> None:
-        """Takes the connections that the kernel has made already, which it would otherwise reset."""
+        """Accepts the connections in the kernel's queue, which would be reset otherwise."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._listening)
-        await asyncio.sleep(0)  # What asyncio has just accepted is lost, if its server is closed in the same moment.
+        await asyncio.sleep(0)  # Otherwise, asyncio would drop a connection that it has just accepted.
         taken = list(_queued(self._listening)) if self.sites else []
         for site in self.sites:
             await site.stop()
@@ -70,7 +70,7 @@ def _queued(listening: socket.socket) -> Iterator[socket.socket]:
     while True:
         try:
             connection, _ = listening.accept()
-        except OSError:  # There is none left.
+        except OSError:  # The queue is empty.
             return
         connection.setblocking(False)
         yield connection
@@ -79,7 +79,7 @@ def _queued(listening: socket.socket) -> Iterator[socket.socket]:
 async def _until(condition: Callable[[], bool], seconds: float) -> None:
     clock = asyncio.get_running_loop().time
     end = clock() + seconds
-    while not condition() and clock() < end:  # noqa: ASYNC110 # Connections tell nobody that they are closed.
+    while not condition() and clock() < end:  # noqa: ASYNC110 # There is no event for closed connections.
         await asyncio.sleep(PAUSE)
 
 

@@ -1,4 +1,4 @@
-"""How many files and connections a process may have open, and settings that fit into it."""
+"""The limit on open files of a process, and settings that respect it."""
 
 import resource
 from dataclasses import replace
@@ -7,23 +7,23 @@ import structlog
 
 from service.settings import Settings
 
-RESERVED = 100  # Files and sockets of the process itself: its code, log, event loop, admin port, refused connections.
+RESERVED = 100  # Files and sockets for code, log, event loop, admin port and refused connections.
 
 log = structlog.get_logger()
 
 
 def raise_limit() -> None:
-    """Raises the soft limit to the hard one, which the system allows to anybody."""
+    """Raises the soft limit to the hard limit, which needs no privilege."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def fit(settings: Settings) -> Settings:
-    """The settings, with fewer connections of clients where the limit on open files does not allow more."""
+def limit_connections(settings: Settings) -> Settings:
+    """The settings, with listen.max_connections reduced if the limit on open files requires it."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return settings
-    per_client = 2 if settings.recordings.mode == "directory" else 1  # Each may read a file.
+    per_client = 2 if settings.recordings.mode == "directory" else 1  # A socket and possibly a recording.
     possible = max((limit - RESERVED - _of_databases(settings)) // per_client, 1)
     if possible >= settings.listen.max_connections:
         return settings

@@ -1,4 +1,4 @@
-"""Settings to listening processes, until a signal ends them."""
+"""Starts the server processes and runs them until a signal."""
 
 import asyncio
 import errno
@@ -17,17 +17,17 @@ from service.process.graceful import BACKLOG, GracefulRunner
 from service.settings import Settings
 from service.web.app import open_application
 
-UNSENT = 32768  # Bytes that the kernel keeps unsent; with more, the progress of a slow client would show too seldom.
+UNSENT = 32768  # Bytes of unsent data in the kernel; with more, progress of slow clients is visible too rarely.
 
 log = structlog.get_logger()
 
 
 class ListenError(Exception):
-    """An address cannot be listened on; the message says which and why."""
+    """Listening on an address failed; the message has the address and the reason."""
 
 
 class AddressInUseError(ListenError):
-    """Another process listens there."""
+    """Another process listens on the address."""
 
 
 def run(
@@ -35,9 +35,9 @@ def run(
     on_ready: Callable[[str], None] = lambda url: None,
     reload_settings: Callable[[], Settings] | None = None,
 ) -> None:
-    """Serves until SIGINT or SIGTERM; `ready` gets the URL once requests are taken. Raises ListenError.
+    """Serves until SIGINT or SIGTERM. Calls `on_ready` with the URL when requests are accepted. Raises ListenError.
 
-    `again` reads the settings anew, for workers that are started by SIGHUP.
+    `reload_settings` reads the settings again, for workers started by SIGHUP.
     """
     open_files.raise_limit()
     listening, admin = _bound("listen", settings.listen.host, settings.listen.port), _operators(settings)
@@ -51,7 +51,7 @@ def run(
 
 async def _runner(listening: socket.socket, admin: socket.socket | None, settings: Settings) -> GracefulRunner:
     metrics.init_label_values()
-    app = await open_application(open_files.fit(settings), admin)
+    app = await open_application(open_files.limit_connections(settings), admin)
     telemetry.install(app, settings.telemetry)
     return GracefulRunner(app, listening)
 
@@ -78,13 +78,13 @@ def _started(
 
 
 def _operators(settings: Settings) -> socket.socket | None:
-    """The operator's port, or None: where another process has it, customers are served all the same."""
+    """The socket of the admin port, or None: the API is served even if another process uses the port."""
     if settings.admin.port is None:
         return None
     try:
         return _bound("admin", settings.admin.host, settings.admin.port)
     except ListenError as error:
-        log.error("no operator's port", error=str(error))
+        log.error("admin port not available", error=str(error))
         return None
 
 
@@ -96,7 +96,7 @@ def _bound(section: str, host: str, port: int) -> socket.socket:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         problem = f"{section}.host, {section}.port: {host}:{port}: {reason}"
         if error.errno == errno.EADDRINUSE:
-            raise AddressInUseError(f"{problem}; CDR_API_{section.upper()}__PORT chooses another port") from error
+            raise AddressInUseError(f"{problem}; set CDR_API_{section.upper()}__PORT to another port") from error
         raise ListenError(problem) from error
     bound.setblocking(False)
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)  # Connections inherit it.
@@ -109,7 +109,7 @@ def _url(bound: socket.socket) -> str:
 
 
 def _signalled() -> asyncio.Event:
-    """Is set by the first signal to stop, however early it comes."""
+    """An event that SIGINT or SIGTERM sets."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)

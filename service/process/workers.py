@@ -1,4 +1,4 @@
-"""Several processes on one address: gunicorn starts them, replaces those that die, reloads and stops them."""
+"""Several worker processes on one address, supervised by gunicorn."""
 
 import logging
 import math
@@ -17,8 +17,8 @@ from gunicorn.glogging import Logger
 from service.observability import metrics
 from service.settings import Settings, SettingsError
 
-MARGIN = 5  # Seconds beyond the time that requests have to finish, before a worker is killed.
-STUCK = 30  # Seconds beyond that without a sign of life.
+MARGIN = 5  # Seconds after listen.shutdown_timeout until a stopping worker is killed.
+STUCK = 30  # Seconds beyond that without a heartbeat until a worker is killed.
 
 log = structlog.get_logger()
 
@@ -34,12 +34,12 @@ def run(
     started: Callable[[], None],
     reload_settings: Callable[[], Settings] | None,
 ) -> None:
-    """Serves with `count` processes until a signal; `make` gives the runner of a worker. Exits with 0, or 1."""
+    """Serves with `count` processes until a signal. `make` creates the runner of a worker. Exits with 0 or 1."""
     master = os.getpid()
     metrics.enable_multiprocess(folder := tempfile.mkdtemp(prefix="cdr-api-metrics-"))
     try:
         _Master(_Application(count, settings, make, sockets, started, reload_settings)).run()
-    except SystemExit as end:  # In a worker too, which was forked below.
+    except SystemExit as end:  # Also raised in forked workers.
         if os.getpid() == master:
             shutil.rmtree(folder)
             raise SystemExit(min(abs(int(end.code or 0)), 1)) from end
@@ -47,7 +47,7 @@ def run(
 
 
 class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no types.
-    """What gunicorn asks for: its own configuration, and what a worker serves."""
+    """gunicorn's application: its configuration, and the runner of a worker."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
     def load_config(self) -> None:
         graceful = math.ceil(self.settings.listen.shutdown_timeout) + MARGIN
         for name, value in {
-            "bind": [],  # The runner listens itself.
+            "bind": [],  # The sockets are already bound.
             "workers": self.count,
             "worker_class": "aiohttp.GunicornWebWorker",
             "graceful_timeout": graceful,
@@ -82,7 +82,7 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
             self.cfg.set(name, value)
 
     def load(self) -> Callable[[], Awaitable[web.AppRunner]]:
-        """Is called in each worker."""
+        """Called in each worker."""
 
         async def runner() -> web.AppRunner:
             return await self.make(self.settings)
@@ -90,11 +90,11 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
         return runner
 
     def reload(self) -> None:
-        """On SIGHUP the workers that follow get new settings, if these can be used; addresses and count stay."""
+        """On SIGHUP: new workers get the new settings if they are valid. Addresses and worker count do not change."""
         try:
             self.settings = self.reload_settings() if self.reload_settings else self.settings
         except SettingsError as error:
-            log.error("settings cannot be used, the old ones stay", problems=error.problems)
+            log.error("invalid settings, keeping the old ones", problems=error.problems)
 
     def close(self) -> None:
         for listening in self.sockets:
@@ -103,7 +103,7 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn has no typ
 
 
 class _Master(Arbiter):  # type: ignore[misc] # gunicorn has no types.
-    """Lets go of the addresses before it waits for the workers, so that no connection waits for a dead process."""
+    """Closes the listening sockets before it waits for the workers, so that no connection stays in their queues."""
 
     def stop(self, graceful: bool = True) -> None:
         self.app.close()
@@ -111,7 +111,7 @@ class _Master(Arbiter):  # type: ignore[misc] # gunicorn has no types.
 
 
 class _Log(Logger):  # type: ignore[misc] # gunicorn has no types.
-    """Writes warnings and worse to the log of the program."""
+    """Forwards warnings and errors to the log of the service."""
 
     def setup(self, cfg: object) -> None:
         self.cfg = cfg

@@ -1,1 +1,1 @@
-"""Where recordings are kept: the name of one and what a client asks of it in, what there is to send out."""
+"""Stores of recordings: files, S3, or nginx."""

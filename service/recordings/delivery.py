@@ -1,4 +1,4 @@
-"""What a client asks of a recording, what there is to send, and what every store of recordings can do."""
+"""The interface of recording stores: request conditions in, a response out."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -8,7 +8,7 @@ from typing import BinaryIO, Protocol
 
 @dataclass(frozen=True, slots=True)
 class RequestConditions:
-    """The request's own words; empty where it has none."""
+    """Request headers that affect the response; empty if absent."""
 
     head: bool = False
     range: str = ""
@@ -19,7 +19,7 @@ class RequestConditions:
 
 @dataclass(frozen=True, slots=True)
 class FileSlice:
-    """A piece of an open file, in bytes."""
+    """A range of an open file, in bytes."""
 
     file: BinaryIO
     start: int
@@ -28,7 +28,7 @@ class FileSlice:
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A whole answer; `content` is None where the headers are all of it."""
+    """A complete response; `content` is None if it has no body."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -36,14 +36,14 @@ class StoredResponse:
 
 
 class Store(Protocol):
-    """Where recordings are kept, or who sends them instead."""
+    """A store of recordings."""
 
     def open(self, name: str, asked: RequestConditions) -> AbstractAsyncContextManager[StoredResponse | None]:
-        """What to send while the block lasts, or None if there is no such recording. Raises StorageError, ApiError."""
+        """The response, valid within the block, or None if the recording does not exist. Raises StorageError."""
 
 
 class StorageError(Exception):
-    """A recording cannot be read, before anything of it was sent; `headers` stay on the answer."""
+    """A recording cannot be read; nothing was sent yet. `headers` are added to the error response."""
 
     def __init__(self, headers: Mapping[str, str] | None = None) -> None:
         super().__init__()
@@ -51,4 +51,4 @@ class StorageError(Exception):
 
 
 class TruncatedError(Exception):
-    """A recording ended before its end, after a part of it was sent."""
+    """A recording ended early, after a part of it was sent."""

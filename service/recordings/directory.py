@@ -1,4 +1,4 @@
-"""Recordings as files in a folder of this machine; nothing outside of it is ever opened."""
+"""Recordings as local files in one folder; files outside of it are never opened."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from service.recordings.ranges import Validators
 
 
 class DirectoryStore:
-    """Opens the files of one folder; `headers` say what they hold."""
+    """Opens the files of one folder. `headers` are added to each response."""
 
     def __init__(self, folder: Path, headers: Mapping[str, str]) -> None:
         self._folder = folder
@@ -49,12 +49,12 @@ class DirectoryStore:
 
 
 def _opened(folder: Path, name: str) -> BinaryIO | None:
-    """A regular file that lies in the folder once all links are followed. Raises OSError where it cannot be read."""
+    """A regular file that is in the folder after resolving links, or None. Raises OSError if it cannot be read."""
     try:
         path = Path(os.path.realpath(folder / name, strict=True))
         if not path.is_relative_to(os.path.realpath(folder)):
             return None
-        # Not to follow a link that has just been put there, nor to wait for the other end of a pipe.
+        # Does not follow a link that was created in the meantime, and does not block on a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in (ENOENT, ELOOP):

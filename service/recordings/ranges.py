@@ -1,4 +1,4 @@
-"""Which bytes of a recording a client gets, by its conditions and its Range (RFC 9110, 13 and 14)."""
+"""Evaluates conditional and range requests (RFC 9110, 13 and 14)."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ ENTITY_TAGS = re.compile(rf"\*|{ENTITY_TAG.pattern}(?:[ \t]*,[ \t]*{ENTITY_TAG.p
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What a recording is at the moment; the tag in its quotes, the time in whole seconds."""
+    """The current state of a recording: size in bytes, entity tag with quotes, time in whole seconds."""
 
     size: int
     tag: str
@@ -32,7 +32,7 @@ class Validators:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A status, and the bytes that go with it."""
+    """A status, and the range of bytes to send."""
 
     status: int
     start: int
@@ -40,7 +40,7 @@ class Choice:
 
 
 def single(text: str) -> tuple[int | None, int | None] | None:
-    """First and last byte, or None and how many of the end; None where it is no single range and so means nothing."""
+    """Parses a single byte range: (first, last), (None, n) for the last n bytes; None if Range must be ignored."""
     match = RANGE.fullmatch(text)
     if not match:
         return None
@@ -51,7 +51,7 @@ def single(text: str) -> tuple[int | None, int | None] | None:
 
 
 def evaluate(version: Validators, asked: RequestConditions) -> Choice:
-    """304, 416, 206 or 200."""
+    """The response to a request: 304, 416, 206 or 200."""
     if _has(version, asked):
         return Choice(304, 0, 0)
     wanted = single(asked.range) if if_range_matches(asked.if_range, version.tag, version.modified) else None
@@ -64,23 +64,23 @@ def evaluate(version: Validators, asked: RequestConditions) -> Choice:
 
 
 def if_range_matches(if_range: str, tag: str, modified: datetime) -> bool:
-    """Whether a part still fits what the client has: the very same tag or time, or no condition at all."""
+    """True if there is no If-Range, or it equals the current entity tag or time."""
     return not if_range or if_range == tag or http_date(if_range) == modified
 
 
 def etag_list(text: str) -> str | None:
-    """A list of entity tags, or `*`, in the form that any server understands; None for anything else."""
+    """A valid list of entity tags, or `*`; None for anything else."""
     return text.strip() if ENTITY_TAGS.fullmatch(text.strip()) else None
 
 
 def strong_etag(text: str) -> str | None:
-    """One entity tag that promises the very same bytes."""
+    """A single strong entity tag; None for anything else."""
     match = ENTITY_TAG.fullmatch(text)
     return text if match and match[1] == text else None
 
 
 def http_date(text: str) -> datetime | None:
-    """A time as HTTP writes it; None for what is none, or none that there can be."""
+    """An HTTP date; None if the text is not a valid date."""
     try:
         read = parsedate_to_datetime(text)
         return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Recordings as objects of an S3 bucket, streamed with what the bucket says of ranges and conditions (contract 13)."""
+"""Recordings as objects of an S3 bucket, which evaluates ranges and conditions (contract 13)."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ EMPTY = {304: ("etag", "last-modified"), 404: (), 416: ("content-range",)}
 
 
 class S3Store:
-    """Reads one bucket; each recording holds a connection until it has been sent."""
+    """Reads one bucket. Each recording occupies a connection until it has been sent."""
 
     def __init__(self, client: Any, settings: S3, headers: Mapping[str, str]) -> None:
         self._client = client
@@ -34,12 +34,12 @@ class S3Store:
             yield _delivery(found, headers)
 
     async def _found(self, name: str, asked: RequestConditions, headers: Mapping[str, str]) -> dict[str, Any]:
-        """The bucket's answer, where it is one about this recording. Raises StorageError."""
+        """The response of S3 for a recording. Raises StorageError."""
         ask = self._client.head_object if asked.head else self._client.get_object
         key = {"Bucket": self._settings.bucket, "Key": self._settings.prefix + name}
         try:
             found = await _answer(ask, key | _conditions(asked) | _range(asked))
-            if _status(found) == 412:  # What the client has a part of is gone, so it gets the whole.
+            if _status(found) == 412:  # The recording has changed since the client's part, so it gets the whole.
                 found = await _answer(ask, key | _conditions(asked))
         except (BotoCoreError, ClientError, OSError) as error:
             raise StorageError({"content-disposition": headers["content-disposition"]}) from error
@@ -48,14 +48,14 @@ class S3Store:
 
 @asynccontextmanager
 async def opened(settings: S3, headers: Mapping[str, str]) -> AsyncIterator[S3Store]:
-    """A bucket whose connections are closed with the block; nothing is asked of it yet."""
+    """A store whose connections are closed at the end of the block. Sends no request yet."""
     config = Config(
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
         max_pool_connections=settings.pool_size,
         retries={"total_max_attempts": 2, "mode": "standard"},
         s3={"addressing_style": "path" if settings.force_path_style else "auto"},
-        # Checksums are asked for only where S3 insists, because other servers than Amazon's may not know them.
+        # Checksums only if required, because servers other than Amazon's may not support them.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
@@ -80,7 +80,7 @@ def _conditions(asked: RequestConditions) -> dict[str, Any]:
 
 
 def _range(asked: RequestConditions) -> dict[str, Any]:
-    """A single range, on the condition that the recording is still the one of which the client has a part."""
+    """A single range, with If-Range as a condition on the recording."""
     if ranges.single(asked.range) is None:
         return {}
     if not asked.if_range:
@@ -91,7 +91,7 @@ def _range(asked: RequestConditions) -> dict[str, Any]:
 
 
 async def _answer(ask: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What the bucket says, also where botocore takes that for an error though it is none."""
+    """The response of S3, including statuses for which botocore raises an error."""
     try:
         answer: dict[str, Any] = await ask(**parameters)
     except ClientError as error:
@@ -116,13 +116,13 @@ async def _chunks(body: Any) -> AsyncIterator[bytes]:
     try:
         async for chunk in body.iter_chunks(CHUNK):
             yield chunk
-    except Exception as error:  # Whichever of three libraries noticed it.
+    except Exception as error:  # Of botocore, aiohttp or urllib3.
         raise TruncatedError(str(error)) from error
 
 
 @asynccontextmanager
 async def _closing(body: Any) -> AsyncIterator[None]:
-    """Closes the connection where the body has not been read to its end, for it would be of no further use."""
+    """Closes the body; a connection with unread data cannot be reused."""
     try:
         yield
     finally:

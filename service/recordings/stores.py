@@ -1,4 +1,4 @@
-"""The store of recordings that the settings ask for, and what is wrong with those settings."""
+"""Opens the configured store of recordings, and checks its settings."""
 
 import importlib.util
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from service.recordings.delivery import Store
 from service.recordings.directory import DirectoryStore
-from service.recordings.x_accel import XAccel
+from service.recordings.x_accel import XAccelStore
 from service.settings import Recordings
 
 AUDIO = {"mp3": "audio/mpeg", "wav": "audio/wav"}
@@ -15,7 +15,7 @@ NO_CACHE = {"cache-control": "no-cache"}
 BELONGING = {
     "directory": "recordings.directory",
     "s3": "recordings.s3.bucket",
-}  # What a mode needs, and no other takes.
+}  # The setting that a mode requires and other modes reject.
 
 
 @asynccontextmanager
@@ -23,18 +23,18 @@ async def opened(settings: Recordings) -> AsyncIterator[Store]:
     """The store, with its connections, until the block ends."""
     headers: Mapping[str, str] = {**NO_CACHE, "content-type": AUDIO[settings.format]}
     if settings.mode == "x-accel":
-        yield XAccel(headers)
+        yield XAccelStore(headers)
     elif settings.mode == "directory":
         yield DirectoryStore(Path(settings.directory), headers)
     else:
-        from service.recordings import s3  # An extra, which nobody else has to install.
+        from service.recordings import s3  # Requires an extra.
 
         async with s3.opened(settings.s3, NO_CACHE) as bucket:
             yield bucket
 
 
 def problems(settings: Recordings) -> Iterator[str]:
-    """One line for each setting that the mode lacks or contradicts."""
+    """One line for each setting that is missing in this mode or contradicts it."""
     given = {"directory": settings.directory, "s3": settings.s3.bucket}
     for mode, key in BELONGING.items():
         if settings.mode == mode and not given[mode]:
@@ -42,9 +42,9 @@ def problems(settings: Recordings) -> Iterator[str]:
         if settings.mode != mode and given[mode]:
             yield f"{key}: is set, but recordings.mode is {settings.mode}"
     if settings.mode == "directory" and settings.directory and not Path(settings.directory).is_dir():
-        yield f"recordings.directory: {settings.directory} is no folder"
+        yield f"recordings.directory: {settings.directory} is not a directory"
     if settings.mode == "s3" and not importlib.util.find_spec("aiobotocore"):
-        yield "recordings.mode: s3 needs the extra s3 to be installed: pip install '.[s3]'"
+        yield "recordings.mode: s3 needs the extra s3: pip install '.[s3]'"
     if bool(settings.s3.access_key_id) != bool(settings.s3.secret_access_key):
         missing = "access_key_id" if settings.s3.secret_access_key else "secret_access_key"
-        yield f"recordings.s3.{missing}: is required together with the other half of the credentials"
+        yield f"recordings.s3.{missing}: is required, because the other part of the credentials is set"

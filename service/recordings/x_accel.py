@@ -1,4 +1,4 @@
-"""Recordings that nginx sends: the answer only tells it which (contract 13)."""
+"""Recordings that nginx sends, as named by X-Accel-Redirect (contract 13)."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -7,8 +7,8 @@ from urllib.parse import quote
 from service.recordings.delivery import RequestConditions, StoredResponse
 
 
-class XAccel:
-    """Knows no recording itself; whether there is one is for nginx to find out."""
+class XAccelStore:
+    """Returns X-Accel-Redirect for every name; nginx responds with 404 if the file does not exist."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers

@@ -1,1 +1,1 @@
-"""What is served: one schema class a resource, and what is derived from it."""
+"""Resources: one schema class for each, and what is derived from it."""

@@ -1,4 +1,4 @@
-"""The schema that all resources share: JSON:API as this API writes it, with absolute links and members in one order."""
+"""The base schema of all resources: JSON:API with absolute links and a fixed order of members."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, tzinfo
@@ -17,10 +17,10 @@ def dasherize(name: str) -> str:
 
 
 class ResourceSchema(Schema):
-    """One resource: declares it, and dumps it in the plain way that the compiled renderer is held equal to.
+    """Declares one resource. `dump` is the specification of the renderer's output.
 
-    `base` is the scheme and host of links; `fieldset` the names asked for, in their order; `hidden` names are left out
-    of every record; `included` is the schema that related records are dumped with.
+    `base`: scheme and host of links. `fieldset`: requested names in order. `hidden`: names that are left out of every
+    record. `included`: the schema of related records.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ResourceSchema(Schema):
         return f"{self.base}{PREFIX}/{self.opts.type_}/{identifier}"
 
     def format_item(self, item: dict[str, Any]) -> dict[str, Any]:
-        """A resource object: id, type, links, attributes, relationships; the last two only when not empty."""
+        """A resource object: id, type, links, attributes, relationships; the last two only if not empty."""
         plain = super().format_item(item)
         ordered = {
             part: {name: plain[part][name] for name in map(dasherize, self.members) if name in plain[part]}
@@ -61,9 +61,9 @@ class ResourceSchema(Schema):
 
     class Meta:
         type_: str
-        database: str  # Which of the two databases holds the records: cdr or routing.
+        database: str  # The database with the records: cdr or routing.
         inflect = dasherize
         hidden_setting: str | None = None  # The setting under `resources` that lists hidden names.
-        window: str | None = None  # The attribute that a list without a lower bound limits to the last 24 hours.
+        window: str | None = None  # The time attribute that lists limit to the last 24 hours by default.
         default_sort = "id"
-        number = "id"  # The column of the internal number, which filter[id] means.
+        number = "id"  # The column of the internal number, to which filter[id] applies.

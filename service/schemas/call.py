@@ -1,24 +1,24 @@
-"""What both legs of a call share."""
+"""The common attributes of both legs of a call."""
 
 from service.schemas.base import ResourceSchema
 from service.schemas.fields import Boolean, Identifier, Integer, String, Timestamp, ToAccount
 
-# Each leg shows these at another place among its own attributes, so each names them where they belong.
-SRC_PREFIX_ROUTING = String("Caller number that routing saw.")
-DST_PREFIX_ROUTING = String("Called number that routing saw.")
-LOCAL_TAG = String("Local SIP tag of the call; names its recording.")
-REC = Boolean("Whether there is a recording that the caller may hear.", queryable=False, nullable=False)
+# Not attributes of CallSchema, because each leg has them at another position.
+SRC_PREFIX_ROUTING = String("Caller number used for routing.")
+DST_PREFIX_ROUTING = String("Called number used for routing.")
+LOCAL_TAG = String("Local SIP tag of the call; also the name of its recording.")
+REC = Boolean("True if a recording exists and may be downloaded.", queryable=False, nullable=False)
 
 
 class CallSchema(ResourceSchema):
     """A call attempt as one party sees it: a row of cdr.cdr."""
 
-    id = Identifier("Number of the CDR.")
-    time_start = Timestamp("When the call attempt arrived.", nullable=False)
-    time_connect = Timestamp("When the call was answered.")
-    time_end = Timestamp("When the call ended.")
+    id = Identifier("Id of the CDR.")
+    time_start = Timestamp("Time of the call attempt.", nullable=False)
+    time_connect = Timestamp("Time of the answer.")
+    time_end = Timestamp("Time of the end of the call.")
     duration = Integer("Seconds from answer to end.")
-    success = Boolean("Whether the call was answered.")
+    success = Boolean("True if the call was answered.")
     account = ToAccount("The account that this leg is billed to.")
 
     class Meta(ResourceSchema.Meta):

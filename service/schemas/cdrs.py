@@ -5,12 +5,12 @@ from service.schemas.fields import Boolean, Decimal, Inet, Integer, String
 
 
 class CdrSchema(CallSchema):
-    """Calls that the customer originated: the originating leg of the attempt that counts, the last one."""
+    """Calls that the customer originated: the originating leg of the last routing attempt."""
 
     destination_initial_interval = Integer("First billing interval of the destination, in seconds.")
-    destination_initial_rate = Decimal("Price of a minute within the first interval, in the account's currency.")
+    destination_initial_rate = Decimal("Price per minute in the first interval, in the account's currency.")
     destination_next_interval = Integer("Billing interval after the first, in seconds.")
-    destination_next_rate = Decimal("Price of a minute after the first interval, in the account's currency.")
+    destination_next_rate = Decimal("Price per minute after the first interval, in the account's currency.")
     destination_fee = Decimal("Connection fee of the destination, in the account's currency.")
     customer_price = Decimal("Price of the call, in the account's currency.")
     customer_duration = Integer("Billed seconds.")
@@ -22,20 +22,20 @@ class CdrSchema(CallSchema):
     ruri_domain = String("Domain of the request URI.")
     diversion_in = String("Diversion header as received.")
     local_tag = LOCAL_TAG
-    lega_disconnect_code = Integer("SIP or internal code that ended the leg.")
-    lega_disconnect_reason = String("Text that went with the code.")
+    lega_disconnect_code = Integer("SIP or internal disconnect code of the leg.")
+    lega_disconnect_reason = String("Disconnect reason of the leg.")
     auth_orig_transport_protocol_id = Integer("Transport from the customer: 1 UDP, 2 TCP, 3 TLS, 5 WS.")
-    auth_orig_ip = Inet("Address that the call came from.")
-    auth_orig_port = Integer("Port that the call came from.")
+    auth_orig_ip = Inet("Source IP address of the call.")
+    auth_orig_port = Integer("Source port of the call.")
     src_prefix_routing = SRC_PREFIX_ROUTING
     dst_prefix_routing = DST_PREFIX_ROUTING
-    destination_prefix = String("Prefix of the destination that was billed.")
+    destination_prefix = String("Prefix of the billed destination.")
     orig_call_id = String("SIP Call-ID of the customer.")
     lega_user_agent = String("User agent of the customer's equipment.")
     rec = REC
     customer_acc_vat = Decimal("Value added tax of the account, in percent.", shown=False)
     customer_price_no_vat = Decimal("Price of the call without tax, in the account's currency.", shown=False)
-    destination_reverse_billing = Boolean("Whether the customer is paid.", shown=False)
+    destination_reverse_billing = Boolean("True if the customer is paid for the call.", shown=False)
     pai_in = String("P-Asserted-Identity header as received.", shown=False)
     ppi_in = String("P-Preferred-Identity header as received.", shown=False)
     privacy_in = String("Privacy header as received.", shown=False)

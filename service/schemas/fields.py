@@ -1,7 +1,7 @@
-"""The types of attributes: how each is read from a filter value, how it is shown, and which operators filter by it.
+"""The types of attributes: how filter values are parsed, how values are displayed, and the filter operators.
 
-`_deserialize` takes the text of a filter value and reads it strictly; it raises `ValidationError`.
-`display` takes a value as `service.db` returns it: numerics and times as PostgreSQL's text, the rest as Python values.
+`_deserialize` parses the text of a filter value strictly; it raises `ValidationError`.
+`display` takes a value from `service.db`: numerics and times as PostgreSQL's text, others as Python values.
 """
 
 import re
@@ -20,11 +20,11 @@ MATCHES = ("eq", "not_eq", "cont", "start", "end", "in", "not_in", "cont_any")
 EQUALITIES = ("eq", "not_eq", "in", "not_in")
 
 ASCII_SPACE = " \t\n\v\f\r"
-OUT_OF_RANGE = 10**40  # Beyond the range of every integer column, so that longer numbers compare the same way.
+OUT_OF_RANGE = 10**40  # Replaces longer numbers; it is beyond the range of every integer column as well.
 DIGITS_BEFORE_POINT = 131072  # The limits of PostgreSQL's numeric.
 DIGITS_AFTER_POINT = 16383
 
-# Possessive quantifiers keep matching linear: otherwise a long text is tried in every division into two numbers.
+# Possessive quantifiers keep matching linear: without them, backtracking tries every split of a long number.
 DECIMAL = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:e[+-]?\d{1,6})?|nan|[+-]?infinity", re.ASCII | re.IGNORECASE)
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 TIME = re.compile(
@@ -38,9 +38,9 @@ INET = re.compile(r"[0-9a-f.:]+(?:/\d{1,3})?", re.ASCII | re.IGNORECASE)
 
 
 class Attribute(fields.Field):
-    """What an attribute declares besides its type.
+    """An attribute of a resource.
 
-    `column`: its name in the resource's SQL, where that differs. `shown=False`: only for filters, never in records.
+    `column`: its column in the resource's SQL, if the name differs. `shown=False`: only for filters, not in records.
     `queryable=False`: in records, but not for filters and sorting. `nullable=False`: always has a value.
     """
 
@@ -65,7 +65,7 @@ class Attribute(fields.Field):
         return self.attribute or str(self.name)
 
     def display(self, value: Any) -> Any:
-        """What JSON shows of the database's value."""
+        """The JSON value of a database value."""
         return value
 
     def _serialize(self, value: Any, *_: Any, **__: Any) -> Any:
@@ -76,7 +76,7 @@ class Attribute(fields.Field):
 
 
 class Integer(Attribute):
-    """A JSON number from int2, int4 or int8. Filter values beyond the column's range compare as big numbers."""
+    """A JSON number from int2, int4 or int8. Filter values beyond the column's range are allowed."""
 
     operators = COMPARISONS
 
@@ -90,14 +90,14 @@ class Integer(Attribute):
 
 
 class Identifier(Integer):
-    """The integer id of a record: text in JSON."""
+    """The integer id of a record, a string in JSON."""
 
     def display(self, value: int | None) -> str | None:
         return None if value is None else str(value)
 
 
 class Decimal(Attribute):
-    """A numeric: text in plain notation with at least one digit after the point; NaN and infinity are null."""
+    """A numeric: a string in plain notation with at least one decimal; NaN and infinity are null."""
 
     operators = COMPARISONS
 
@@ -133,20 +133,20 @@ class Boolean(Attribute):
 
 
 class String(Attribute):
-    """Text, compared case-sensitively by eq and in, case-insensitively by the partial matches."""
+    """Text. eq and in are case-sensitive, partial matches are case-insensitive."""
 
     operators = MATCHES
 
     def _deserialize(self, value: str, *_: Any, **__: Any) -> str:
-        if "\0" in value:  # PostgreSQL's text cannot hold it.
+        if "\0" in value:  # Not allowed in PostgreSQL's text.
             raise self._invalid(value)
         return value
 
 
 class Timestamp(Attribute):
-    """A timestamptz: ISO 8601 in the schema's time zone, cut to milliseconds; UTC prints `Z`.
+    """A timestamptz: ISO 8601 in the schema's time zone, truncated to milliseconds, with `Z` for UTC.
 
-    A moment outside of the years 1 to 9999 is null.
+    Times outside of the years 1 to 9999 are null.
     """
 
     operators = COMPARISONS
@@ -169,16 +169,16 @@ class Timestamp(Attribute):
     def _localised(self, value: str) -> str | None:
         try:
             moment = datetime.fromisoformat(value).astimezone(self._zone)
-        except OverflowError:  # In this zone it is outside of the years 1 to 9999.
+        except OverflowError:  # Outside of the years 1 to 9999 in this zone.
             return None
-        text = moment.isoformat(timespec="milliseconds")[:29]  # Local mean time also has seconds in its offset.
+        text = moment.isoformat(timespec="milliseconds")[:29]  # Cuts seconds from the offset of a local mean time.
         return text.replace("+00:00", "Z") if moment.tzname() == "UTC" else text
 
     def _deserialize(self, value: str, *_: Any, **__: Any) -> datetime:
-        """The moment in UTC; text without an offset is read in the schema's time zone.
+        """The time in UTC. Text without an offset is in the schema's time zone.
 
-        Moments outside of the years 1 to 9999 in UTC become the first or the last of them: .NET's minimum and maximum
-        are such moments in most zones.
+        Times outside of the years 1 to 9999 in UTC are limited to that range; .NET's minimum and maximum are such times
+        in most zones.
         """
         match = TIME.fullmatch(value.strip(ASCII_SPACE))
         if not match:
@@ -201,7 +201,7 @@ class Timestamp(Attribute):
             return (datetime.min if local.year == 1 else datetime.max).replace(tzinfo=UTC)
 
     def _offset(self, text: str | None) -> tzinfo:
-        """Raises ValueError for a day or more."""
+        """The time zone of an offset. Raises ValueError for 24 hours or more."""
         if text is None:
             return self._zone
         if text in ("Z", "z", " UTC"):
@@ -212,7 +212,7 @@ class Timestamp(Attribute):
 
 
 class Inet(Attribute):
-    """An address, or a network with its mask, in PostgreSQL's text form."""
+    """An IP address, or a network with its mask, in PostgreSQL's text format."""
 
     operators = EQUALITIES
 
@@ -239,15 +239,15 @@ class Uuid(Attribute):
 
 
 def _storable(number: Number) -> bool:
-    """Whether PostgreSQL's numeric can hold the number."""
+    """True if PostgreSQL's numeric can represent the number."""
     exponent = number.as_tuple().exponent
     return number.adjusted() < DIGITS_BEFORE_POINT and isinstance(exponent, int) and exponent >= -DIGITS_AFTER_POINT
 
 
 class ToAccount(Relationship):
-    """The account that a record is billed to: null where the record has none or the caller may not see it.
+    """The account that a record is billed to; null if there is none or it is not in the caller's scope.
 
-    `<name>_id` is the column of the resource's SQL that holds the account's internal number, and so its filters begin.
+    `<name>_id` is the column with the account's internal number, and the prefix of its filters.
     """
 
     operators: ClassVar[tuple[str, ...]] = EQUALITIES
@@ -257,7 +257,7 @@ class ToAccount(Relationship):
 
     @property
     def column(self) -> str:
-        """The column of the resource's SQL that points to the account."""
+        """The column with the account's internal number."""
         return f"{self.name}_id"
 
     def get_self_url(self, obj: dict[str, Any]) -> str:

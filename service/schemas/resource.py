@@ -1,4 +1,4 @@
-"""What follows from a declaration: a resource's attributes, filters and sort keys, looked up by whole name."""
+"""Resources: attributes, filters and sort keys, derived from the schema."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class FilterRule:
-    """One filter by name, such as `duration_gteq`. Its field parses the values."""
+    """One filter, such as `duration_gteq`. `field` parses its values."""
 
     name: str
     column: str
@@ -38,18 +38,18 @@ class FilterRule:
 
     @property
     def takes_list(self) -> bool:
-        """Whether several values may be given."""
+        """True if the filter accepts several values."""
         return self.operator in ("in", "not_in", "cont_any")
 
     @property
     def empty_matches_nothing(self) -> bool:
-        """Whether it is `filter[id]`, the only filter that matches no record when it is empty."""
+        """True for `filter[id]`, the only filter that matches nothing if it is empty."""
         return self.name == "id"
 
 
 @dataclass(frozen=True, eq=False)
 class Resource:
-    """A resource as it is configured. Compared by identity: a program has one of each."""
+    """A configured resource. Compared by identity, because there is one instance of each."""
 
     schema: ResourceSchema
     hidden: frozenset[str]
@@ -58,12 +58,12 @@ class Resource:
 
     @property
     def type(self) -> str:
-        """The type in JSON and in the path."""
+        """The type in JSON and in paths."""
         return str(self.schema.opts.type_)
 
     @property
     def singular(self) -> str:
-        """The other spelling that sparse fieldsets accept."""
+        """The singular type, which sparse fieldsets accept as well."""
         return self.type.removesuffix("s")
 
     @cached_property
@@ -78,50 +78,50 @@ class Resource:
 
     @cached_property
     def attributes(self) -> Mapping[str, Attribute]:
-        """What `attributes` holds, by underscored name, in order."""
+        """The attributes by underscored name, in order."""
         fields = self.schema.fields.items()
         return {name: f for name, f in fields if isinstance(f, Attribute) and f.shown and name != "id"}
 
     @cached_property
     def account(self) -> ToAccount | None:
-        """The relationship to an account, which is the only one that a resource may declare."""
+        """The relationship to an account, the only supported relationship."""
         return next((f for f in self.schema.fields.values() if isinstance(f, ToAccount)), None)
 
     @property
     def accounts(self) -> "Resource":
-        """The resource that `account` points to."""
+        """The resource that `account` refers to."""
         return self.registry[AccountSchema.Meta.type_]
 
     @cached_property
     def integer_ids(self) -> bool:
-        """Whether ids are integers; otherwise they are UUIDs."""
+        """True if ids are integers, False if they are UUIDs."""
         return isinstance(self.schema.fields["id"], Integer)
 
     @cached_property
     def members(self) -> tuple[str, ...]:
-        """The underscored names of all attributes and of the relationship, in order."""
+        """The underscored names of the attributes and the relationship, in order."""
         return (*self.attributes, *([ACCOUNT] if self.account else ()))
 
     @cached_property
     def field_names(self) -> Mapping[str, str]:
-        """What a sparse fieldset may name: the dashed spelling to the underscored."""
+        """The names that a sparse fieldset accepts: dashed to underscored."""
         return {dasherize(name): name for name in ("id", *self.members)}
 
     @cached_property
     def sort_keys(self) -> Mapping[str, str]:
-        """The sort keys, underscored, to columns."""
+        """Columns by underscored sort key."""
         shown = {name: f.column for name, f in self.attributes.items() if f.queryable}
         return {"id": "id", **shown}
 
     @cached_property
     def default_sort(self) -> Sort:
-        """The order of a list that asks for none."""
+        """The default sort key of a list."""
         name: str = self.meta.default_sort
         return Sort(self.sort_keys[name.removeprefix("-")], name.startswith("-"))
 
     @cached_property
     def filters(self) -> Mapping[str, FilterRule]:
-        """All filters by whole underscored name. Names are never split: `src_name_in` ends like an operator."""
+        """All filters by underscored name. Names are not split, because `src_name_in` ends like an operator."""
         rules = [FilterRule("id", self.meta.number, "in", Integer("Internal number."))]
         for name, attribute in self.schema.fields.items():
             if isinstance(attribute, Attribute) and attribute.queryable:
@@ -135,22 +135,22 @@ class Resource:
 
 
 def problems(hidden: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """One line for each name, by setting, that is not an attribute or a relationship of the setting's resource."""
+    """One line for each hidden name that is not an attribute or relationship of the setting's resource."""
     for resource in configured(UTC, {}).values():
         setting = resource.meta.hidden_setting or ""
         for name in hidden.get(setting, ()):
             if name not in resource.members:
                 [nearest] = get_close_matches(name.strip().lower().replace("-", "_"), resource.members, 1, cutoff=0)
                 what = f"{name!r} is not an attribute of {resource.type}"
-                yield f"resources.{setting}: {what}; the nearest is {nearest!r}"
+                yield f"resources.{setting}: {what}; did you mean {nearest!r}?"
 
 
 def configured(
     time_zone: tzinfo, hidden: Mapping[str, Collection[str]], originated_table: str = CALLS
 ) -> dict[str, Resource]:
-    """The resources by type. `hidden` gives underscored names by the setting that a declaration points to.
+    """The resources by type. `hidden` contains underscored names by `hidden_setting`.
 
-    `originated_table` has the same calls as CALLS, for those who originated them.
+    `originated_table` is the table of cdrs.
     """
     registry: dict[str, Resource] = {}
     for schema in SCHEMAS:

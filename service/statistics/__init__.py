@@ -1,1 +1,1 @@
-"""Statistics of calls: parameters to a question, calls to sums in buckets of time, and sums to columns."""
+"""Statistics of calls in buckets of time."""

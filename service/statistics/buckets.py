@@ -1,8 +1,8 @@
-"""Buckets of time, cut in a time zone: starts of buckets in seconds since 1970.
+"""Buckets of time in a time zone, by their starts as Unix times.
 
-A bucket of minutes or hours starts where the zone's clock shows a multiple of its size, and wherever the clock is
-changed, so an hour that the clock shows twice is two buckets. A day starts with the first moment of its date; it has 23
-or 25 hours where the clock is changed in between.
+A bucket of minutes or hours starts when the local time is a multiple of its size, and at every change of the UTC
+offset, so a repeated hour is two buckets. A day starts at the first moment of its date; it has 23 or 25 hours if the
+offset changes.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,24 +14,24 @@ CLOCK = {"minute": 60, "5minutes": 300, "15minutes": 900, "hour": 3600}  # Sizes
 CALENDAR = ("day", "week", "month")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# All that a calendar in any zone can still divide.
+# The range in which Python's dates support all zones and samplings.
 EARLIEST, LATEST = datetime(1, 1, 10, tzinfo=UTC), datetime(9999, 11, 20, tzinfo=UTC)
-STEP = 6 * 3600  # Seconds. No clock is changed twice within them.
+STEP = 6 * 3600  # Seconds. No zone changes its offset twice within that time.
 
 
 class TooManyBucketsError(Exception):
-    """The range has more buckets than a statistic may have."""
+    """The range has more than MAX_BUCKETS buckets."""
 
 
 def starts(sampling: str, zone: tzinfo, first: datetime, last: datetime) -> list[int]:
-    """The starts of all buckets from that of `first` to that of `last`, ascending. Raises TooManyBucketsError."""
+    """The starts of the buckets from that of `first` to that of `last`, ascending. Raises TooManyBucketsError."""
     first, last = (min(max(moment, EARLIEST), LATEST) for moment in (first, last))
     found: list[int] = []
     every = _clock(CLOCK[sampling], zone, seconds(first)) if sampling in CLOCK else _calendar(sampling, zone, first)
     for start in every:
         if start > seconds(last):
             break
-        if start not in found[-1:]:  # Where a zone has left out a date, that date and the next start together.
+        if start not in found[-1:]:  # If a zone skips a date, the date and the next one have the same start.
             found.append(start)
         if len(found) > MAX_BUCKETS:
             raise TooManyBucketsError
@@ -44,7 +44,7 @@ def seconds(moment: datetime) -> int:
 
 
 def moment(seconds: int) -> datetime:
-    """The moment, in UTC."""
+    """The time in UTC."""
     return EPOCH + timedelta(seconds=seconds)
 
 
@@ -78,7 +78,7 @@ def _calendar(sampling: str, zone: tzinfo, first: datetime) -> Iterator[int]:
 
 
 def _midnight(zone: tzinfo, day: date) -> int:
-    """The first moment of a date, or of the next where there is none of it."""
+    """The first moment of a date, or of the next date if the zone skips it."""
     naive = datetime.combine(day, time())
     start = naive.replace(tzinfo=zone).astimezone(UTC)
     if start.astimezone(zone).replace(tzinfo=None) == naive:
@@ -88,7 +88,7 @@ def _midnight(zone: tzinfo, day: date) -> int:
 
 
 def _offset(zone: tzinfo, second: int) -> int:
-    """Seconds that the zone's clock is ahead of UTC."""
+    """The UTC offset in seconds."""
     offset = moment(second).astimezone(zone).utcoffset()
     return 0 if offset is None else offset // timedelta(seconds=1)
 
@@ -98,7 +98,7 @@ def _differs(zone: tzinfo, offset: int, second: int) -> bool:
 
 
 def _first(true: Callable[[int], bool], low: int, high: int) -> int:
-    """The first second after `low`, where it is false, for which it is true; it is true for `high`."""
+    """Bisects for the first second with `true`, which is false at `low` and true at `high`."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if true(middle) else (middle, high)

@@ -1,4 +1,4 @@
-"""Query parameters of a statistic to a question, checked in the order of the reference (contract 21)."""
+"""Parses the query parameters of a statistic, in the reference's order (contract 21)."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -14,18 +14,18 @@ from service.statistics.question import Question, Statistic
 REQUIRED = ("account-id", "from-time", "sampling")
 COMPARISONS = ("eq", "gt", "lt")
 PREFIXES = {"eq": "eq", "starts-with": "starts_with", "ends-with": "ends_with", "contains": "cont"}
-COUNTRY = Integer("The country's number.")
+COUNTRY = Integer("Id of the country.")
 
 
 class StatisticsError(Exception):
-    """Parameters that cannot be used; the message is what the client is told."""
+    """Invalid parameters; the message is sent to the client."""
 
 
 Parameters = Mapping[str, Any]
 
 
 def account(parameters: Parameters, accounts: Resource) -> str:
-    """The UUID of the account, once all that is required is there. Raises StatisticsError."""
+    """The UUID of the account. Raises StatisticsError if it is invalid or a required parameter is missing."""
     missing = [name for name in REQUIRED if _is_blank(parameters.get(name))]
     if missing:
         raise StatisticsError(f"missing required param(s) {', '.join(missing)}")
@@ -33,7 +33,7 @@ def account(parameters: Parameters, accounts: Resource) -> str:
 
 
 def question(statistic: Statistic, parameters: Parameters, calls: Resource, now: datetime) -> Question | None:
-    """The question; None for one about the future, which has no calls. Raises StatisticsError."""
+    """The parsed question; None if it starts in the future. Raises StatisticsError."""
     time = calls.schema.fields["time_start"]
     first: datetime = _value(parameters, "from-time", time)
     last: datetime = _value(parameters, "to-time", time) if "to-time" in parameters else now

@@ -1,4 +1,4 @@
-"""What a statistic asks: each endpoint's declaration, and its parameters as frozen values."""
+"""The declarations of the statistics, and the parsed parameters of a request."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,17 +11,17 @@ FINE, COARSE = ("minute", "5minutes"), ("hour", *CALENDAR)
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """One endpoint. `resource` is the type whose calls are counted, `price` and `billed` columns of its SQL."""
+    """One endpoint. `resource` is the type of the counted calls; `price` and `billed` are columns of its SQL."""
 
     resource: str
     price: str
-    billed: str  # The duration that is paid for.
+    billed: str  # The billed duration.
     has_auth_ip: bool
     quality: bool = False
 
     @property
     def samplings(self) -> tuple[str, ...]:
-        """The sizes of buckets that may be asked for."""
+        """The supported sizes of buckets."""
         return (*FINE, "15minutes") if self.quality else (*FINE, *COARSE)
 
 
@@ -37,7 +37,7 @@ STATISTICS = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The calls from `first` to `last`, both included, by buckets, of which that of `until` is the last."""
+    """The calls from `first` to `last`, both included, in buckets up to that of `until`."""
 
     statistic: Statistic
     sampling: str

@@ -1,4 +1,4 @@
-"""Sums by bucket to the JSON of an answer: columns, and totals over all of them."""
+"""Renders sums by bucket as JSON: columns and totals."""
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
@@ -17,7 +17,7 @@ Column = Callable[[CallSums], Any]
 
 
 def report(question: Question, starts: Sequence[int], sums: Mapping[int, CallSums]) -> bytes:
-    """The answer. The quality of each bucket is told, other statistics leave out buckets without calls."""
+    """The response body. Quality statistics contain all buckets; volume statistics omit buckets without calls."""
     shown = [start for start in starts if question.statistic.quality or start in sums]
     cells = [sums.get(start, CallSums()) for start in shown]
     total = reduce(CallSums.plus, cells, CallSums())
@@ -36,12 +36,12 @@ def _minutes(sums: CallSums) -> Any:
 
 
 def _average_duration(sums: CallSums) -> Any:
-    """Seconds; null where no call was successful."""
+    """Seconds; null if no call was successful."""
     return _number(_ratio(sums.talked, sums.successful, 2)) if sums.successful else None
 
 
 def _successful_share(sums: CallSums) -> Any:
-    """Per cent; null where there are no calls."""
+    """Per cent; null without calls."""
     return _number(_ratio(sums.successful, sums.calls, 3) * 100) if sums.calls else None
 
 
@@ -70,13 +70,13 @@ VOLUMES: Mapping[str, Column] = {
 
 
 def _ratio(numerator: int, denominator: int, digits: int) -> Decimal:
-    """The quotient, rounded half away from zero; exact, because it is found in integers."""
+    """The quotient, rounded half away from zero, computed exactly in integers."""
     rounded = (2 * abs(numerator) * 10**digits + denominator) // (2 * denominator)
     return EXACT.scaleb(Decimal(rounded if numerator >= 0 else -rounded), -digits)
 
 
 def _number(value: Decimal) -> orjson.Fragment:
-    """A JSON number with all digits and no zeros at its end."""
+    """A JSON number with all digits, without trailing zeros."""
     text = format(value, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return orjson.Fragment("0" if text in ("-0", "") else text)

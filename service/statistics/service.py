@@ -1,9 +1,9 @@
-"""Sums of calls by bucket. Those of past days are kept, and are read again when their partition has changed.
+"""Sums of calls by bucket. Sums of past days are cached until their partition changes.
 
-PostgreSQL counts the rows that are inserted, updated and deleted in each partition. These counters are read every
-`seconds`, and at each question those of the days that late calls are likely for. Sums that were read after the counters
-were last seen to change are still right. A session publishes its counters within a second, or ten seconds after it has
-become idle. Sums of a replica are only kept if the partition had not changed for as long as the replica may be behind.
+PostgreSQL counts inserted, updated and deleted rows of each partition. These counters are read every `seconds`; those
+of recent days, which are likely to get late calls, at every request. Sums that were read after the last observed change
+of the counters are valid. A session publishes its counters within a second, or ten seconds after it has become idle.
+Sums from a replica are cached only if the partition has not changed for the maximal replication lag.
 """
 
 import hashlib
@@ -24,24 +24,24 @@ from service.statistics import buckets
 from service.statistics.question import Question
 from service.statistics.sums import CallSums
 
-MAX_ENTRIES = 20_000  # Sums of one question about one partition,
-MAX_SUMS = 100_000  # and the buckets of all of them, of less than a kilobyte each.
+MAX_ENTRIES = 20_000  # Cached entries, each for one question and one partition.
+MAX_SUMS = 100_000  # Buckets in all entries, of less than 1 kB each.
 MAX_AGE = 3600.0  # Seconds.
-RECENT = timedelta(days=2)  # How long after their end partitions are likely to get late calls.
-TICK = timedelta(microseconds=1)  # PostgreSQL's.
+RECENT = timedelta(days=2)  # Partitions are likely to get late calls until this long after their end.
+TICK = timedelta(microseconds=1)  # The resolution of PostgreSQL's times.
 
 SumsByStart = Mapping[int, CallSums]
 
 
 class Measures(NamedTuple):
-    """The columns that are added up."""
+    """The columns to sum up."""
 
     duration: str
     price: str
 
 
 class PartitionState(NamedTuple):
-    """A partition from `first` until before `end`, in seconds since 1970; `version` differs after every change."""
+    """A partition from `first` to `end` (exclusive) as Unix times. `version` changes with every change of its rows."""
 
     oid: int
     first: int
@@ -50,39 +50,39 @@ class PartitionState(NamedTuple):
 
 
 class StatisticsSource(Protocol):
-    """Where calls are added up."""
+    """Reads sums of calls."""
 
     async def sums(self, query: Query, measures: Measures, starts: Sequence[int]) -> SumsByStart:
-        """The sums of the query's calls between each start and the next; none where there are no calls."""
+        """The sums of the query's calls by start of the bucket, without empty buckets."""
 
     async def partitions(self, oids: Sequence[int] | None = None) -> Sequence[PartitionState]:
-        """All partitions of which changes are counted, or those of some oids."""
+        """The state of all partitions, or of those with `oids`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Sums of a partition, and the moment before which they were begun to be read, by the monotonic clock."""
+    """Cached sums of a partition. `made`: monotonic time at which reading them began."""
 
     made: float
     sums: SumsByStart
 
 
 class CallStatistics:
-    """Adds up calls. `seconds`: between two looks for changes, 0 keeps nothing. `lag`: of replicas, in seconds."""
+    """Sums up calls. `seconds`: interval of change checks, 0 disables the cache. `lag`: of replicas, in seconds."""
 
     def __init__(self, source: StatisticsSource, seconds: float, lag: float) -> None:
         self._source = source
         self._seconds = seconds
         self._lag = lag
         self._looks: TTLCache[None, Sequence[PartitionState]] = TTLCache("partition_changes", seconds, 1)
-        self._changed: dict[int, tuple[str, float]] = {}  # By oid, the version and when it was first seen.
+        self._changed: dict[int, tuple[str, float]] = {}  # By oid: the version, and the time it was first seen.
         self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
         self._size = 0  # Buckets in all entries.
 
     async def sums(self, query: Query, measures: Measures, question: Question, starts: Sequence[int]) -> SumsByStart:
-        """The sums of the query's calls in the question's time, by the starts of their buckets.
+        """The sums of the query's calls by start of the bucket, without empty buckets. Raises ApiError.
 
-        `starts` are those of all buckets; a bucket without calls has no sums. Raises ApiError.
+        `starts` are the starts of all buckets.
         """
         first, last = question.first, question.last
         closed = await self._closed(first, last)
@@ -103,7 +103,7 @@ class CallStatistics:
         return _merged(found, starts)
 
     async def _closed(self, first: datetime, last: datetime) -> Sequence[PartitionState]:
-        """The past partitions that lie wholly between two moments, ascending; none where nothing may be kept."""
+        """The past partitions that are completely between two times, ascending; none if caching is impossible."""
         now = datetime.now(UTC)
         if not self._seconds:
             return ()
@@ -123,14 +123,14 @@ class CallStatistics:
         return sorted(partitions, key=lambda partition: partition.first)
 
     def _note(self, partitions: Iterable[PartitionState], oids: Iterable[int]) -> None:
-        """Notes since when the partitions of these oids are as they are now; those that are gone are forgotten."""
+        """Records the versions of the partitions with these oids; removes partitions that no longer exist."""
         seen, before = monotonic(), {oid: self._changed.pop(oid, None) for oid in oids}
         for oid, _, _, version in partitions:
             noted = before.get(oid)
             self._changed[oid] = noted if noted and noted[0] == version else (version, seen)
 
     def _settled(self, partition: PartitionState) -> float:
-        """From which moment on sums have all changes of the partition that have been seen."""
+        """The monotonic time from which on sums include all observed changes of the partition."""
         return self._changed.get(partition.oid, ("", inf))[1] + self._lag
 
     def _fresh(self, key: bytes, partition: PartitionState) -> Entry | None:
@@ -163,7 +163,7 @@ def _is_inside(partition: PartitionState, first: datetime, last: datetime) -> bo
 
 
 def _gaps(first: datetime, last: datetime, known: Iterable[PartitionState]) -> Iterator[TimeRange]:
-    """The ranges from `first` to `last`, included, without the known partitions, which ascend."""
+    """The ranges from `first` to `last`, both included, without the known partitions, which are ascending."""
     position = first
     for partition in known:
         if position < buckets.moment(partition.first):
@@ -174,7 +174,7 @@ def _gaps(first: datetime, last: datetime, known: Iterable[PartitionState]) -> I
 
 
 def _merged(found: SumsByStart, starts: Sequence[int]) -> dict[int, CallSums]:
-    """Sums of parts to sums of buckets."""
+    """Merges sums of parts into sums of buckets."""
     merged: dict[int, CallSums] = {}
     for start, sums in found.items():
         bucket = starts[max(0, bisect_right(starts, start) - 1)]

@@ -1,14 +1,14 @@
-"""What is added up about calls; sums of parts of a bucket add up to those of the bucket, exactly."""
+"""Sums of calls, which can be merged exactly."""
 
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import NamedTuple
 
-# Wide enough for any numeric of PostgreSQL; it only takes as much memory as there are digits.
+# Sufficient for any numeric of PostgreSQL; memory is used only for existing digits.
 EXACT = Context(prec=200_000, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 
 
 class CallSums(NamedTuple):
-    """Numbers of calls, seconds and money. `talked`: seconds of the successful calls, for their average duration."""
+    """Numbers of calls, durations in seconds, and price. `talked`: total duration of the successful calls."""
 
     calls: int = 0
     successful: int = 0
@@ -18,7 +18,7 @@ class CallSums(NamedTuple):
     price: Decimal = Decimal(0)
 
     def plus(self, other: "CallSums") -> "CallSums":
-        """The sums over the calls of both."""
+        """The sums of both."""
         return CallSums(
             self.calls + other.calls,
             self.successful + other.successful,

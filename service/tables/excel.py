@@ -1,4 +1,4 @@
-"""CSV for spreadsheets in which the decimal separator is a comma: the dialect `excel` of the format `csv`."""
+"""The dialect `excel` of CSV, for spreadsheets with a comma as decimal separator."""
 
 import re
 from collections.abc import Iterable
@@ -14,15 +14,15 @@ from service.tables.formats import CSV, FORMULA, Format, cell, lines
 DIALECT = "excel"
 SEPARATOR = ";"
 BYTE_ORDER_MARK = "\ufeff".encode()  # Without it, Excel does not read UTF-8.
-# Texts that Excel would turn into a number, a date or a time: phone numbers, Call-IDs, addresses.
+# Texts that Excel would convert to a number, a date or a time: phone numbers, Call-IDs, addresses.
 NUMBER_LIKE = re.compile(r"(?=\D*\d)(?:[\d.,:/+()%eE-]|[^\S\r\n])+")
-MAX_DIGITS = 15  # Of a number in Excel, which replaces the others by zeros.
+MAX_DIGITS = 15  # Excel replaces further digits by zeros.
 
 
 def format_of(resource: Resource) -> Format:
-    """The format of the resource's tables: UTF-8 with a byte order mark, semicolons, decimal commas, and CR LF.
+    """The format for a resource: UTF-8 with a byte order mark, semicolons, decimal commas, and CR LF.
 
-    A text that looks like a number is written as `="0380"`, which Excel shows as that text.
+    Text that looks like a number is written as `="0380"`, which Excel shows unchanged.
     """
     decimals = {dasherize(name) for name, field in resource.attributes.items() if isinstance(field, Decimal)}
 

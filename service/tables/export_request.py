@@ -1,4 +1,4 @@
-"""What a request for an export asks for: its format, and a query for everything that is not too wide."""
+"""Parses the parameters of an export: format, dialect, query and limits."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -21,7 +21,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """`counted`: the records are to be counted first. `name` is the file's, without its suffix."""
+    """A parsed export. `counted`: count the records first. `name`: the file name without its suffix."""
 
     query: Query
     view: View
@@ -30,7 +30,7 @@ class ExportRequest:
 
 
 def format_of(parameters: Parameters, accept: Accept) -> Format | None:
-    """The format of a list, None for JSON:API: by the parameter `format`, or else by Accept. Raises BadRequestError."""
+    """The format by the parameter `format`, or else by Accept; None for JSON:API. Raises BadRequestError."""
     asked = parameters.get("format")
     if not isinstance(asked, str) or is_blank(asked):
         return BY_MEDIA_TYPE.get(accept.preferred(BY_MEDIA_TYPE) or "")
@@ -40,7 +40,7 @@ def format_of(parameters: Parameters, accept: Accept) -> Format | None:
 
 
 def with_dialect(table: Format, resource: Resource, dialect: Value) -> Format:
-    """The format in the dialect asked for, if one is. Raises BadRequestError."""
+    """The format in the requested dialect, if any. Raises BadRequestError."""
     if dialect is None or dialect == "":
         return table
     if table is not CSV or dialect != excel.DIALECT:
@@ -51,7 +51,7 @@ def with_dialect(table: Format, resource: Resource, dialect: Value) -> Format:
 def parse(
     resource: Resource, parameters: Parameters, caller: Caller, now: datetime, max_days: int, max_rows: int
 ) -> ExportRequest:
-    """The export asked for. Raises BadRequestError."""
+    """The requested export. Raises BadRequestError."""
     if parameters.get("page") is not None:
         raise errors.page_of_export()
     counted = parameters.get("count")
@@ -60,7 +60,7 @@ def parse(
     query, view = params.parse_list(resource, parameters, caller, now, Everything(max_rows))
     start, end = _period(query, now)
     days = _days(start, end, resource.schema.time_zone)
-    # The default window is a day, and a little more: it starts at a whole second.
+    # The default window starts at a whole second, so it may be slightly longer than a day.
     if days > max_days and not any(condition.implicit_window for condition in query.filters):
         raise errors.export_too_wide(days, max_days)
     moments = [end] if resource.meta.window is None else [start, end]
@@ -69,7 +69,7 @@ def parse(
 
 
 def _period(query: Query, now: datetime) -> tuple[datetime, datetime]:
-    """The first and the last moment that calls can have; the parser has made sure that there is a first."""
+    """The earliest and the latest possible time of the calls; the parser ensures a lower bound."""
     bounds = [f for f in query.filters if f.column == query.resource.meta.window and f.values]
     starts = [min(bound.values) for bound in bounds if bound.operator in STARTS]
     ends = [max(bound.values) for bound in bounds if bound.operator in ENDS]
@@ -78,18 +78,17 @@ def _period(query: Query, now: datetime) -> tuple[datetime, datetime]:
 
 
 def _days(start: datetime, end: datetime, zone: tzinfo) -> int:
-    """How many days are begun, by the clocks of the zone or of 24 hours each, whichever are fewer.
+    """The number of days, rounded up: in local time or of 24 hours each, whichever is less.
 
-    So a month that summer time makes an hour longer has no more days than its calendar, and 31 times 24 hours in which
-    it makes an hour disappear have no more than 31.
+    So a month with a repeated hour counts its calendar days, and 31 times 24 hours with a skipped hour count 31.
     """
     try:
         by_clock = end.astimezone(zone).replace(tzinfo=None) - start.astimezone(zone).replace(tzinfo=None)
-    except OverflowError:  # In this zone it is outside of the years 1 to 9999.
+    except OverflowError:  # Outside of the years 1 to 9999 in this zone.
         by_clock = end - start
     return -(-min(by_clock, end - start) // DAY)
 
 
 def _file_time(moment: datetime) -> str:
-    """A moment in UTC as `20260301T000000Z`."""
+    """A time in UTC, for example `20260301T000000Z`."""
     return f"{moment.year:04}{moment:%m%dT%H%M%SZ}"

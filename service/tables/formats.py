@@ -1,4 +1,4 @@
-"""Flat records to the text of a table: CSV after RFC 4180, or a JSON object a line."""
+"""Text formats of tables: CSV (RFC 4180) and NDJSON."""
 
 import csv
 import io
@@ -14,13 +14,13 @@ from service.jsonapi.view import View
 from service.schemas.base import dasherize
 from service.schemas.resource import ACCOUNT, Resource
 
-# How a text begins that spreadsheets evaluate as a formula. Signed numbers are not formulas.
+# The start of a text that spreadsheets evaluate as a formula. Signed numbers are not formulas.
 FORMULA = re.compile("[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-](?!(?<=[+-])\\d+(?:\\.\\d+)?\\Z)")
 WORDS = {True: "true", False: "false"}
 
 
 def headings(resource: Resource, view: View) -> list[str]:
-    """The names of a table's columns; the account comes last, if it is included."""
+    """The column names of a table. The account is last, if included."""
     chosen = view.fieldsets.get(resource.type, resource.members)
     shown = [name for name in chosen if name not in resource.hidden]
     account = [ACCOUNT] if view.include and ACCOUNT in shown else []
@@ -29,7 +29,7 @@ def headings(resource: Resource, view: View) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of table. `head` writes what precedes all records, and `piece` a batch of records."""
+    """A format. `head` encodes the start of a file, `piece` a batch of records."""
 
     suffix: str
     media_type: str
@@ -39,14 +39,14 @@ class Format:
 
 
 def cell(value: Any) -> Any:
-    """A value as CSV shows it. A text that is a formula gets an apostrophe in front."""
+    """A value in CSV. Formulas are prefixed with an apostrophe."""
     if type(value) is str:
         return f"'{value}" if FORMULA.match(value) else value
     return WORDS[value] if type(value) is bool else value
 
 
 def lines(rows: Iterable[Iterable[Any]], separator: str = ",") -> bytes:
-    """Rows of cells in UTF-8."""
+    """Encodes rows of cells in UTF-8."""
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=separator, lineterminator="\r\n").writerows(rows)
     return text.getvalue().encode()

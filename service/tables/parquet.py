@@ -1,4 +1,4 @@
-"""Flat records to a Parquet file, whose columns have the types that the attributes are declared with."""
+"""Writes flat records to a Parquet file with typed columns."""
 
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
@@ -11,8 +11,8 @@ from service.schemas.base import dasherize
 from service.schemas.fields import Boolean, Decimal, Identifier, Integer, Timestamp
 from service.schemas.resource import ACCOUNT, Resource
 
-ROW_GROUP = 50_000  # Records that are held in memory and compressed together.
-# Numerics become floating point numbers, which all readers have; whoever needs them exact takes a text format.
+ROW_GROUP = 50_000  # Records in a row group, which is buffered in memory.
+# Numerics become doubles, which all readers support; exact values require a text format.
 TYPES = {
     Identifier: pa.int64(),
     Integer: pa.int64(),
@@ -23,7 +23,7 @@ TYPES = {
 
 
 class ParquetWriter:
-    """Writes into an open file; it is a Parquet file once it has been closed."""
+    """Writes to an open file, which is a valid Parquet file after `close`."""
 
     def __init__(self, file: BinaryIO, resource: Resource, headings: Sequence[str]) -> None:
         types = {dasherize(name): TYPES.get(type(field), pa.string()) for name, field in resource.attributes.items()}
@@ -33,13 +33,13 @@ class ParquetWriter:
         self._waiting: list[Flat] = []
 
     def write(self, records: Iterable[Flat]) -> None:
-        """Takes records in order. Raises OverflowError for a value that its column's type cannot hold."""
+        """Adds records. Raises OverflowError for a value that its column's type cannot represent."""
         self._waiting += records
         if len(self._waiting) >= ROW_GROUP:
             self._flush()
 
     def close(self) -> None:
-        """Writes what is left, and what makes it a file."""
+        """Writes the remaining records and the footer."""
         self._flush()
         self._writer.close()
 
@@ -54,5 +54,5 @@ class ParquetWriter:
             return pa.array(values).cast(column.type)
         except pa.ArrowInvalid as error:
             raise OverflowError(
-                f"{column.name} holds what Parquet's {column.type} cannot; take another format."
+                f"{column.name} has a value that Parquet's {column.type} cannot represent; use another format."
             ) from error

@@ -1,4 +1,4 @@
-"""Sentry: an unexpected failure as its type and where it was raised, without messages, variables or the request."""
+"""Reports unexpected errors to Sentry: type and traceback, without messages, variables or the request."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,13 +14,13 @@ from structlog.contextvars import get_contextvars
 
 from service.web.keys import STATE
 
-# What an event may hold, and what of each exception; everything else may quote what a client has sent.
+# The members of events and of exceptions that are sent. Others may contain client input.
 KEPT = {"event_id", "timestamp", "level", "platform", "release", "environment", "exception", "sdk", "tags"}
 KEPT_OF_EXCEPTION = {"type", "module", "mechanism", "stacktrace"}
 
 
 def install(app: web.Application, dsn: str, transport: Transport | None = None) -> None:
-    """Sends what the application reports, in the background; nothing is collected by itself."""
+    """Sends the application's error reports in the background. Automatic integrations are disabled."""
     client = sentry_sdk.Client(
         dsn=dsn,
         transport=transport,

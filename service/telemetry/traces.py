@@ -1,4 +1,4 @@
-"""OpenTelemetry traces: a span for each request, named by the route's template, with its statements as events."""
+"""OpenTelemetry traces: a span for each request, named by the route's template, with statements as events."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,12 +16,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from service.observability import timings
 from service.web.keys import CALLER, ENDPOINT, REQUEST_ID
 
-PATIENCE = 3.0  # Seconds in which spans have to be taken; the last ones hold up the end of the process.
-CLIENTS = TraceContextTextMapPropagator()  # Continues the trace that a client names in `traceparent`.
+EXPORT_TIMEOUT = 3.0  # Seconds. The last spans delay the end of the process by this time at most.
+CLIENTS = TraceContextTextMapPropagator()  # Continues the trace of the request header `traceparent`.
 
 
 def install(app: web.Application, exporter: SpanExporter) -> None:
-    """Sends spans to an exporter in the background; what is left when the application ends is sent then."""
+    """Sends spans to an exporter in the background, and the remaining ones when the application ends."""
     resource = Resource.create({SERVICE_NAME: "cdr-api", SERVICE_VERSION: version("cdr-api")})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -30,19 +30,19 @@ def install(app: web.Application, exporter: SpanExporter) -> None:
         yield
         await asyncio.to_thread(provider.shutdown)
 
-    app.middlewares.insert(1, _traced(provider.get_tracer("cdr-api")))  # Behind the one that names the request.
+    app.middlewares.insert(1, _traced(provider.get_tracer("cdr-api")))  # After request_id.
     app.cleanup_ctx.append(closing)
 
 
 def otlp(endpoint: str) -> SpanExporter:
-    """To whatever takes OTLP over HTTP."""
-    return OTLPSpanExporter(endpoint=endpoint, timeout=PATIENCE)
+    """An exporter for OTLP over HTTP."""
+    return OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_TIMEOUT)
 
 
 def _traced(tracer: Tracer) -> Middleware:
     @web.middleware
     async def traced(request: web.Request, handler: Handler) -> web.StreamResponse:
-        # An exception is not recorded, because its message may quote what the client has sent.
+        # Exceptions are not recorded, because messages may contain client input.
         with tracer.start_as_current_span(
             "request",
             context=CLIENTS.extract(request.headers),
@@ -58,7 +58,7 @@ def _traced(tracer: Tracer) -> Middleware:
 
 
 def _describe(span: Span, request: web.Request, response: web.StreamResponse) -> None:
-    """Nothing of what was asked but the route: paths and queries hold phone numbers."""
+    """Adds the route, but not path and query, which may contain phone numbers."""
     route, caller = request.get(ENDPOINT), request.get(CALLER)
     method = request.method if request.method in hdrs.METH_ALL else "_OTHER"
     span.update_name(f"{method} {route.template}" if route else method)

@@ -1,1 +1,1 @@
-"""HTTP: requests in, responses out."""
+"""The HTTP server of the API."""

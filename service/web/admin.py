@@ -1,4 +1,4 @@
-"""The admin port: whether the process lives, whether it can serve and why not, and its metrics."""
+"""The admin port: /live, /ready and /metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,8 +10,8 @@ from aiohttp import web
 from service.observability import metrics, readiness
 from service.observability.readiness import Part
 
-INTERVAL = 5.0  # Seconds between two looks at what the process needs.
-MIN_RETRY, MAX_RETRY = 0.25, 2.0  # The same while something is missing, from the first look to later ones.
+INTERVAL = 5.0  # Seconds between checks of readiness.
+MIN_RETRY, MAX_RETRY = 0.25, 2.0  # The same while the process is not ready; the interval doubles each time.
 NOT_CACHED = {"cache-control": "no-store"}
 
 Health = Callable[[], Awaitable[Mapping[str, Part]]]
@@ -19,13 +19,13 @@ Health = Callable[[], Awaitable[Mapping[str, Part]]]
 
 @dataclass(frozen=True, slots=True)
 class AdminState:
-    """What the port reports. `stopping` is set from a signal to stop on; `health` returns the parts."""
+    """What the port reports. `stopping` is set after a signal to stop; `health` returns the parts."""
 
     stopping: asyncio.Event
     health: Health
 
     async def reasons(self) -> tuple[list[str], Mapping[str, Part]]:
-        """Why requests should not be sent here, and all parts; the metric is set as well."""
+        """Why the process is not ready, and all parts. Sets the metric as well."""
         parts = await self.health()
         found = [*(["stopping"] if self.stopping.is_set() else []), *readiness.reasons(parts)]
         metrics.READY.set(not found)
@@ -36,17 +36,17 @@ ADMIN_STATE = web.AppKey("admin_state", AdminState)
 
 
 def create(state: AdminState) -> web.Application:
-    """The application of the port; it knows no customers."""
+    """The application of the admin port."""
     app = web.Application()
     app[ADMIN_STATE] = state
     app.router.add_get("/live", live)
     app.router.add_get("/ready", ready)
-    app.router.add_get("/metrics", exposition)
+    app.router.add_get("/metrics", show_metrics)
     return app
 
 
 async def watch(state: AdminState) -> None:
-    """Looks periodically, so that log and metrics tell of a database that nobody asks."""
+    """Checks readiness periodically, so that logs and metrics show outages even without requests."""
     retry = MIN_RETRY
     while True:
         reasons, _ = await state.reasons()
@@ -55,19 +55,19 @@ async def watch(state: AdminState) -> None:
 
 
 async def live(_: web.Request) -> web.Response:
-    """The process answers, whatever else may be wrong; a restart would not help."""
+    """200 while the process responds, even if a database is down: a restart would not help."""
     return _document(200, {"live": True})
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Whether requests should be sent here, and everything that speaks against it."""
+    """200 if the process can serve requests, else 503 with all reasons."""
     reasons, parts = await request.app[ADMIN_STATE].reasons()
     states = {name: "down" if part.problems else "up" for name, part in parts.items()}
     return _document(503 if reasons else 200, {"ready": not reasons, "reasons": reasons, "parts": states})
 
 
-async def exposition(request: web.Request) -> web.Response:
-    """All metrics of all processes, for Prometheus; those of health are as of now in this process."""
+async def show_metrics(request: web.Request) -> web.Response:
+    """The metrics of all processes, for Prometheus, with the current health of this process."""
     await request.app[ADMIN_STATE].reasons()
     text = await asyncio.to_thread(metrics.render)
     return web.Response(body=text, headers={"content-type": metrics.CONTENT_TYPE, **NOT_CACHED})

@@ -1,4 +1,4 @@
-"""The web application: services in, something that answers HTTP out."""
+"""Creates the web application."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -19,12 +19,12 @@ from service.web.login_throttle import LoginThrottle
 from service.web.middlewares import MIDDLEWARES
 from service.web.token_bucket import TokenBucketLimiter
 
-LOGIN_QUEUE = 200  # Logins that wait for a thread, at most half of them from one address,
-LOGIN_WAIT = 20.0  # and for how many seconds.
+LOGIN_QUEUE = 200  # Logins waiting for a thread, at most half of them from one address.
+LOGIN_WAIT = 20.0  # Seconds that a login waits for a thread.
 
 
 async def open_application(settings: Settings, admin_socket: socket.socket | None = None) -> web.Application:
-    """An application with services of its own, which are closed when it ends."""
+    """An application with its own services, which are closed with it."""
     stack = AsyncExitStack()
     app = create(await stack.enter_async_context(services.opened(settings)), admin_socket)
 
@@ -36,7 +36,7 @@ async def open_application(settings: Settings, admin_socket: socket.socket | Non
 
 
 def create(opened: Services, admin_socket: socket.socket | None = None) -> web.Application:
-    """An application on open services. It serves the admin port on its socket, if there is one."""
+    """An application that uses open services. Serves the admin port on `admin_socket`, if given."""
     app = web.Application(middlewares=MIDDLEWARES)
     app[STATE] = _state(opened)
     app.router.add_route("*", r"/{path:[\s\S]*}", handlers.dispatch, expect_handler=handlers.expect)
@@ -69,7 +69,7 @@ def _logins(threads: int) -> LimiterSettings:
 
 
 def _limits(settings: Settings) -> LimiterSettings:
-    """No more work at once than there are connections, so that requests wait where they wait fairly."""
+    """At most as many slots as connections, so that requests wait in the fair queue, not for a connection."""
     overload, connections = settings.overload, settings.databases.cdr.pool_size
     share = overload.customer_concurrency or max(1, connections // 2)
     concurrency = min(overload.concurrency, connections)
@@ -77,18 +77,18 @@ def _limits(settings: Settings) -> LimiterSettings:
 
 
 def _streams(concurrency: int) -> LimiterSettings:
-    """Nobody waits for a stream to end, since that may take hours."""
+    """Without a queue, because a stream may take hours."""
     return LimiterSettings(concurrency, max(1, concurrency // 2), queue=0)
 
 
 def _recordings(settings: Settings) -> int:
-    """How many recordings are sent at the same time; a bucket's connections bound them too."""
+    """The maximal number of recordings that are sent concurrently; for S3, limited by its connections."""
     streams, recordings = settings.streams.concurrency, settings.recordings
     return min(streams, recordings.s3.pool_size) if recordings.mode == "s3" else streams
 
 
 async def _background(app: web.Application) -> AsyncIterator[None]:
-    """Serves from the first moment, if only 503; the databases are waited for meanwhile."""
+    """Runs the background tasks. The application serves at once, with 503 until the databases respond."""
     state = app[STATE]
     tasks = state.services.tasks
     for name, work in state.services.background.items():
@@ -97,7 +97,7 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
     tasks.start("readiness", partial(admin.watch, _admin_state(app)))
     yield
     await tasks.stop()
-    await cancel_all(state.in_flight)  # The requests that are left are those whose clients have gone away.
+    await cancel_all(state.in_flight)  # The remaining requests are those of disconnected clients.
 
 
 def _admin_state(app: web.Application) -> admin.AdminState:
@@ -105,7 +105,7 @@ def _admin_state(app: web.Application) -> admin.AdminState:
 
 
 async def _admin_server(listening: socket.socket, app: web.Application) -> AsyncIterator[None]:
-    """The admin port, from before the first request until after the last."""
+    """Serves the admin port from before the first request until after the last."""
     runner = web.AppRunner(admin.create(_admin_state(app)), access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.SockSite(runner, listening).start()

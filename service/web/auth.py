@@ -1,4 +1,4 @@
-"""The handlers of /auth: a login makes a token or a cookie, and a logout ends the cookie (contract 20)."""
+"""The handlers of /auth: log in, show the session, log out (contract 20)."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ FAILED = ErrorObject("Authentication failed", "Incorrect login or password.", "4
 
 
 async def log_in(request: web.Request) -> web.Response:
-    """201 with a token or a cookie, or one 401 for all causes. Raises ApiError (400, 429, 503)."""
+    """201 with a token or a cookie, or 401 without a reason. Raises ApiError (400, 429, 503)."""
     given, client = await credentials.read(request), proxies.client_address(request)
     throttle, tokens = request.app[STATE].login_throttle, request.app[STATE].services.tokens
     try:
@@ -29,7 +29,7 @@ async def log_in(request: web.Request) -> web.Response:
         raise
     try:
         subject = await _authenticate(request, given, client)
-    except BaseException:  # Not a failure of the client's.
+    except BaseException:  # Not a failed login.
         throttle.succeeded(given.login, client)
         raise
     if subject is None:
@@ -43,17 +43,17 @@ async def log_in(request: web.Request) -> web.Response:
 
 
 async def show_session(request: web.Request) -> web.Response:
-    """Whether the token is valid, and whether its holder may hear recordings."""
+    """The permissions of a valid token."""
     return responses.plain_json(orjson.dumps({"allow-rec": request[CALLER].may_listen}), cache_control=NO_STORE)
 
 
 async def log_out(_: web.Request) -> web.Response:
-    """Makes the browser forget its token."""
+    """Expires the cookie."""
     return responses.empty(204, session.EXPIRED)
 
 
 async def _authenticate(request: web.Request, given: Credentials, client: str | None) -> int | None:
-    """The id of the access row. A check that has begun holds its place until it has ended, whoever still waits."""
+    """The id of the access row, or None. A started check keeps its slot until it ends, even if the client leaves."""
     state = request.app[STATE]
     try:
         slot = await state.login_limiter.acquire(network(client))
@@ -65,7 +65,7 @@ async def _authenticate(request: web.Request, given: Credentials, client: str | 
     def ended(task: asyncio.Task[int | None]) -> None:
         slot.release()
         if not task.cancelled():
-            task.exception()  # Whoever waited may be gone.
+            task.exception()  # Marks it as retrieved: the request may have been cancelled.
 
     check.add_done_callback(ended)
     return await asyncio.shield(check)

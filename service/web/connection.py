@@ -1,8 +1,8 @@
-"""One client's connection: what is received is bounded before it is parsed, and what is sent has to be taken.
+"""A client connection: limits what is received before it is parsed, and closes connections without progress.
 
-It extends aiohttp's RequestHandler. It leans on these of its inner workings: `data_received` with whole heads queues a
-message for each; `finish_response` is called once for each request; `handle_error` makes the response to what its
-parser refuses; `_make_server` of a runner makes the server.
+It extends aiohttp's RequestHandler and relies on these internals: `data_received` with complete heads queues a message
+for each; `finish_response` is called once for each request; `handle_error` creates the response for parser errors; a
+runner's `_make_server` creates the server.
 """
 
 import asyncio
@@ -33,18 +33,18 @@ from service.web.request_head import (
 )
 from service.web.static import SharedResponse
 
-MAX_BACKLOG = 65536  # Bytes that are read ahead while a request is being answered.
+MAX_BACKLOG = 65536  # Bytes that are read ahead while a request is in progress.
 PIECE = 65536  # Bytes of a body that are sent at once.
-MIN_HELD = 16384  # Bytes of a connection that are not worth counting.
-COPIES = 3  # Of a head: its bytes, its text and the URL in it.
-LINGER = 2.0  # Seconds in which a client that was refused may read why.
-UNKNOWN = sys.maxsize  # Bytes of a body whose length its head does not give.
+MIN_HELD = 16384  # Bytes; connections that use less memory are not counted.
+COPIES = 3  # Of a head in memory: its bytes, its text and the URL in it.
+LINGER = 2.0  # Seconds for a refused client to read the response.
+UNKNOWN = sys.maxsize  # The length of a body without Content-Length.
 
 log = structlog.get_logger()
 
 
 class Connection(web.RequestHandler):
-    """Reads one request at a time, and closes connections on which a head or an answer makes no progress."""
+    """Reads one request at a time. Closes the connection if a request head or a response makes no progress."""
 
     def __init__(
         self, manager: web.Server, settings: Settings, registry: ConnectionRegistry, clients: Clients, **options: Any
@@ -54,14 +54,14 @@ class Connection(web.RequestHandler):
         self._registry = registry
         self._clients = clients
         self._credentials = 0
-        self._link: asyncio.Transport  # aiohttp forgets its own while there are still bytes to send.
-        self._context = copy_context()  # Without what a request binds to its log lines.
+        self._link: asyncio.Transport  # aiohttp resets its reference while there are still bytes to send.
+        self._context = copy_context()  # Without a request's bound log values.
         self._head = HeadBuffer()
-        self._body = 0  # Bytes that are still to come of the body of the request that is being answered.
+        self._body = 0  # Outstanding bytes of the current request's body.
         self._kept = 0  # Bytes of the last head, which aiohttp keeps until the next one.
-        self._busy = False  # From a whole head until its answer has been handed to the kernel.
+        self._busy = False  # From a complete head until its response has been passed to the kernel.
         self._holds = False
-        self._refused = False  # What is still received is thrown away.
+        self._refused = False  # Further input is discarded.
         self._unsent = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -69,7 +69,7 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._link = cast(asyncio.Transport, transport)
-        self._link.set_write_buffer_limits(high=0)  # Whatever the kernel does not take at once pauses writing.
+        self._link.set_write_buffer_limits(high=0)  # Pauses writing whenever the kernel's buffer is full.
         super().connection_made(transport)
         if not self._registry.admit(self, self._address()):
             self._count("too_many")
@@ -97,7 +97,7 @@ class Connection(web.RequestHandler):
             self._hold()
 
     def begin(self, message: RawRequestMessage, payload: StreamReader) -> None:
-        """Is called with each request before it is answered; what has been received of its body follows its head."""
+        """Called before each request is handled; passes on the bytes of its body received so far."""
         if not payload.is_eof():
             self._body = int(message.headers.get("Content-Length", UNKNOWN))
             self._feed_body(self._head.take(self._body))
@@ -105,7 +105,7 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        if self._body == UNKNOWN:  # Where the next request begins is for the parser alone to know.
+        if self._body == UNKNOWN:  # Only the parser knows where the next request begins.
             resp.force_close()
         try:
             await self._send_long_body(request, resp)
@@ -128,13 +128,13 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what the parser refuses, and to what failed before the application could answer."""
+        """The response to parser errors and to failures outside of the application."""
         if isinstance(exc, HttpProcessingError):
             self._count("not_http")
             return responses.refusal(bad_request("The request is not valid HTTP."))
         log.error("request failed", exc_info=exc)
         if request.writer.output_size:
-            raise ConnectionError("An answer has begun already.")
+            raise ConnectionError("The response has already started.")
         return responses.refusal(internal_error())
 
     def pause_writing(self) -> None:
@@ -147,29 +147,29 @@ class Connection(web.RequestHandler):
             self._write_timer.cancel()
 
     def identify(self, customer: int) -> None:
-        """Says which customer the credentials of the request belong to that is being answered."""
+        """Stores the customer of the current request's credentials."""
         self._clients.identify(self._credentials, customer)
 
     def evict(self) -> None:
-        """Closes it in favour of another connection."""
+        """Closes the connection in favour of another one."""
         self._count("evicted")
         self.force_close()
 
     def abort(self) -> None:
-        """Resets it, so that a client can tell from any version of HTTP that an answer is not whole."""
+        """Resets the connection, so that the client detects a truncated response, even with HTTP/1.0."""
         if connection := self._link.get_extra_info("socket"):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._link.abort()
 
     def _address(self) -> str | None:
-        """What this connection is counted by; proxies are not, because they stand for many clients."""
+        """The address for the limit of connections; None for proxies, which serve many clients."""
         peer = self._link.get_extra_info("peername")
         if not peer or proxies.is_trusted(self._settings.gateway.trusted_proxies, peer[0]):
             return None
         return group_of(peer[0])
 
     async def _send_long_body(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """Sends it by pieces, because what a transport is given at once and cannot send, it copies."""
+        """Sends a long body in pieces, because a transport copies what it cannot send at once."""
         body = response.body if isinstance(response, web.Response) else None
         if isinstance(body, bytes) and len(body) > PIECE and request.method != "HEAD":
             await response.prepare(request)
@@ -185,7 +185,7 @@ class Connection(web.RequestHandler):
             super().data_received(part)
 
     def _advance(self) -> None:
-        """Hands the next whole head to the parser, but only once the request before it has been answered."""
+        """Passes the next complete head to the parser, if no request is in progress."""
         if self._busy:
             if len(self._head) > MAX_BACKLOG:
                 self._link.pause_reading()
@@ -210,15 +210,15 @@ class Connection(web.RequestHandler):
         if len(self._head) <= MAX_BACKLOG:
             self._link.resume_reading()
         self._credentials = credentials_of(head)
-        client = self._clients.named(self._credentials, self._address())
+        client = self._clients.key_of(self._credentials, self._address())
         self._clients.turns.run(client, partial(self._parse, head))
 
     def _parse(self, head: bytes) -> None:
-        if not self._link.is_closing():  # It may have been closed before its turn.
+        if not self._link.is_closing():  # The connection may have been closed in the meantime.
             super().data_received(head)
 
     def _hold(self, body: int = 0) -> None:
-        """Tells how much memory this connection takes, if that is worth counting."""
+        """Reports the memory of this connection, if it is at least MIN_HELD."""
         size = len(self._head) + COPIES * self._kept + body
         size = size if size > MIN_HELD else 0
         if size or self._holds:
@@ -226,7 +226,7 @@ class Connection(web.RequestHandler):
             self._holds = bool(size)
 
     def _time_head(self, *, incomplete: bool) -> None:
-        """Lets a head take only so long, from its first bytes on."""
+        """Starts the timeout with the first bytes of a head, and stops it at the end of the head."""
         if incomplete and not self._head_timer:
             timeout = self._settings.listen.head_timeout
             self._head_timer = self._loop.call_later(timeout, self._give_up_head, context=self._context)
@@ -243,7 +243,7 @@ class Connection(web.RequestHandler):
         self._write_timer = self._loop.call_later(self._settings.listen.write_timeout, self._check_progress)
 
     def _check_progress(self) -> None:
-        """Nothing is added while writing is paused, so a client that takes anything makes the buffer smaller."""
+        """Resets the connection if the write buffer has not shrunk; nothing is added while writing is paused."""
         if self._link.get_write_buffer_size() < self._unsent:
             self._watch_progress()
         else:
@@ -251,24 +251,24 @@ class Connection(web.RequestHandler):
             self.abort()
 
     def _refuse(self, refused: ApiError) -> None:
-        """Answers what never becomes a request, and closes the connection when the client has had time to read it."""
+        """Sends an error for input that is not a request, and closes the connection after LINGER seconds."""
         self._refused = True
         self._link.write(responses.raw_refusal(refused))
         self._link.write_eof()
         self._linger_timer = self._loop.call_later(LINGER, self.force_close)
 
     def _count(self, reason: str) -> None:
-        """Says why a connection is closed by the service; an answer that was not whole is told of elsewhere."""
+        """Counts and logs why the service closes a connection. Truncated responses are logged by `streaming`."""
         metrics.CONNECTIONS_CLOSED.labels(reason).inc()
         peer = self._link.get_extra_info("peername")
         log.info("connection closed", reason=reason, client=peer[0] if peer else None)
 
 
 class Server(web.Server):
-    """Makes a Connection for each client, and tells it of each request."""
+    """Creates a Connection for each client, and notifies it of each request."""
 
     def __init__(self, server: web.Server, settings: Settings, **options: Any) -> None:
-        """`server` is the application's, as aiohttp makes it."""
+        """`server` is the application's server from aiohttp."""
         self._make_application_request = server.request_factory
         self._settings = settings
         self._registry = ConnectionRegistry(
@@ -289,7 +289,7 @@ class Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """Serves an application by Connections."""
+    """Serves an application with `Connection`s."""
 
     def __init__(self, app: web.Application, settings: Settings, **options: Any) -> None:
         super().__init__(app, **options)

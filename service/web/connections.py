@@ -1,4 +1,4 @@
-"""Which connections are open and which are idle: bounds on all of them and on those of one address."""
+"""Tracks open and idle connections, and limits their number in total and for each address."""
 
 from collections import Counter
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -6,32 +6,32 @@ from typing import Protocol
 
 from service.observability import metrics
 
-MAX_HELD = 64 * 2**20  # Bytes of long heads and bodies that all connections together keep.
-IPV6_NETWORK = 64  # Bits that one customer of a provider has in common.
+MAX_HELD = 64 * 2**20  # Bytes of long heads and bodies of all connections.
+IPV6_NETWORK = 64  # Prefix length of the network of one user.
 
 
 class Idle(Protocol):
-    """A connection that can be closed for want of a place or of memory."""
+    """A connection that can be closed if a limit is reached."""
 
     def evict(self) -> None:
-        """Closes it."""
+        """Closes the connection."""
 
 
 class ConnectionRegistry:
-    """Admits connections up to its bounds; at a bound the one that has been idle for the longest gives way."""
+    """Admits connections up to the limits. At a limit, closes the connection with the longest idle time."""
 
     def __init__(self, max_connections: int, max_per_address: int) -> None:
         self._max = max_connections
         self._max_per_address = max_per_address
         self._open: dict[Idle, str | None] = {}
         self._per_address: Counter[str | None] = Counter()
-        self._idle: dict[str | None, dict[Idle, None]] = {}  # Of each address the longest idle first.
+        self._idle: dict[str | None, dict[Idle, None]] = {}  # By address, the longest idle first.
         self._all_idle: dict[Idle, None] = {}
-        self._held: dict[Idle, int] = {}  # The one without progress for the longest first.
+        self._held: dict[Idle, int] = {}  # The one without progress for the longest time first.
         self._total_held = 0
 
     def admit(self, connection: Idle, address: str | None) -> bool:
-        """Whether there is a place for it; it is idle then. `address` is None where only the bound on all counts."""
+        """Registers a connection as idle; False if a limit is reached. `address` None: only the total limit applies."""
         if address is not None and self._per_address[address] >= self._max_per_address:
             admitted = self._evict(self._idle.get(address, {}))
         else:
@@ -44,13 +44,13 @@ class ConnectionRegistry:
         return admitted
 
     def idle(self, connection: Idle) -> None:
-        """It waits for a request, from now on."""
+        """The connection waits for a request."""
         if connection in self._open:
             self._all_idle[connection] = None
             self._idle.setdefault(self._open[connection], {})[connection] = None
 
     def busy(self, connection: Idle) -> None:
-        """It has sent a request, which is being answered."""
+        """The connection has a request in progress."""
         if connection in self._all_idle:
             del self._all_idle[connection]
             address = self._open[connection]
@@ -59,7 +59,7 @@ class ConnectionRegistry:
                 del self._idle[address]
 
     def hold(self, connection: Idle, size: int) -> None:
-        """It keeps so many bytes from now on; where all keep too many, those without progress are closed for it."""
+        """The connection holds `size` bytes. Beyond MAX_HELD in total, closes connections without progress."""
         if connection not in self._open:
             return
         self._total_held += size - self._held.pop(connection, 0)
@@ -70,7 +70,7 @@ class ConnectionRegistry:
             self._close(next(idle, next(iter(self._held))))
 
     def remove(self, connection: Idle) -> None:
-        """It is closed."""
+        """The connection is closed."""
         self.busy(connection)
         self._total_held -= self._held.pop(connection, 0)
         if connection in self._open:
@@ -93,7 +93,7 @@ class ConnectionRegistry:
 
 
 def group_of(address: str) -> str:
-    """What connections are counted by: an IPv4 address, or the network of an IPv6 address."""
+    """The key for the limit for each address: an IPv4 address, or the /64 network of an IPv6 address."""
     parsed = ip_address(address.partition("%")[0])
     if isinstance(parsed, IPv6Address):
         if parsed.ipv4_mapped:

@@ -1,4 +1,4 @@
-"""The Cookie header, read as Rack reads it."""
+"""Parses the Cookie header like Rack."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The body of a login: JSON or a form in, its login and password out, or a clear refusal."""
+"""Parses the body of a login: JSON or a form."""
 
 import asyncio
 import json
@@ -12,14 +12,14 @@ from service.errors import ApiError, bad_request
 from service.jsonapi import query_string
 
 MAX_BODY = 16384  # Bytes, after decompression.
-BODY_TIMEOUT = 10.0  # Seconds in which the body has to arrive.
+BODY_TIMEOUT = 10.0  # Seconds.
 JSON_TYPES = ("application/json", "application/vnd.api+json")
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """What somebody logs in with; `cookie` tells that the token is to come in a cookie."""
+    """The credentials of a login. `cookie`: the token is to be sent as a cookie."""
 
     login: str
     password: str
@@ -59,7 +59,7 @@ async def _body(request: web.Request) -> bytes:
         raise bad_request(f"The body did not arrive within {BODY_TIMEOUT:.0f} s.") from error
     except ApiError:
         raise
-    except Exception as error:  # Of the HTTP parser: a broken chunk or compression.
+    except Exception as error:  # From the HTTP parser: an invalid chunk or compression.
         raise bad_request("The body cannot be read.") from error
     return bytes(body)
 
@@ -73,7 +73,7 @@ def _json(text: str) -> Mapping[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names differ; what equal names mean depends on who reads them."""
+    """A JSON object without duplicate names, which parsers interpret differently. Raises ValueError."""
     members = dict(pairs)
     if len(members) < len(pairs):
         raise ValueError("duplicate names")
@@ -97,11 +97,11 @@ def _text(given: Mapping[str, Any], name: str) -> str:
 def _is_unicode(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:  # Half of a surrogate pair.
+    except UnicodeEncodeError:  # An unpaired surrogate.
         return False
     return True
 
 
 def _truthy(value: Any) -> bool:
-    """Everything but null, false and the empty text is true, the text `false` too."""
+    """True for everything except null, false and the empty text."""
     return value is not None and value is not False and value != ""

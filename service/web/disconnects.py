@@ -1,7 +1,7 @@
-"""Requests under way, and clients that have gone away in the meantime.
+"""Cancels requests of disconnected clients.
 
-Their requests are ended, but not at once: nearly all are answered before that, and to end a statement costs its
-connection, with all that its backend has prepared.
+Not immediately: nearly all requests finish soon, and cancelling a statement costs its connection and the backend's
+caches.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ from service.concurrency.tasks import run_periodically
 from service.observability import metrics
 from service.web.keys import InFlight
 
-INTERVAL = 1.0  # Seconds between two looks.
+INTERVAL = 1.0  # Seconds between checks.
 
 
 async def watch(under_way: InFlight) -> None:
-    """Cancels, again and again, what nobody has waited for since the last look."""
+    """Cancels requests whose clients were already disconnected at the previous check."""
     left: set[asyncio.Task[None]] = set()
 
     def look() -> None:

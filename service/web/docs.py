@@ -1,4 +1,4 @@
-"""The description of the API as a file, and the page that shows it, if what draws it is installed."""
+"""The OpenAPI document, and the documentation page if Swagger UI is installed."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ HTML = "text/html; charset=utf-8"
 
 
 def static_files(resources: Mapping[str, Resource], settings: Settings) -> StaticFiles:
-    """All files, for the service as it is configured."""
+    """All files, for the configured service."""
     described = json.dumps(openapi.document(resources, settings), ensure_ascii=False).encode()
     found = {(*BASE, "openapi.json"): StaticFile("application/json", described)}
     installed = _installed()
@@ -34,7 +34,7 @@ def _viewer(installed: Path) -> Iterator[tuple[tuple[str, ...], StaticFile]]:
 
 
 def _installed() -> Path | None:
-    """The folder of Swagger UI 5, the first that reads OpenAPI 3.1; its package is only read, never run."""
+    """The folder of Swagger UI 5, the first version that supports OpenAPI 3.1. The package is not imported."""
     spec = find_spec(PACKAGE)
     places = (spec and spec.submodule_search_locations) or ()
     return next((folder for place in places for folder in Path(place).glob("vendor/swagger-ui-5.*")), None)

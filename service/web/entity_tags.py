@@ -1,8 +1,8 @@
-"""The entity tag of a body (contract 11.2)."""
+"""Entity tags (contract 11.2)."""
 
 import hashlib
 
 
 def of(body: bytes) -> str:
-    """What stands between the quotes of the tag."""
+    """The opaque tag of a body, without quotes."""
     return hashlib.sha256(body).hexdigest()[:32]

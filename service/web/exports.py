@@ -1,4 +1,4 @@
-"""A list as a table: all its records, streamed as fast as the client reads, complete or visibly broken off."""
+"""Streams all records of a list as a table. A failure resets the connection, so that the client detects it."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ VARY = "Accept, Accept-Encoding"
 
 
 async def stream(request: web.Request, table: Format) -> web.StreamResponse:
-    """Everything that can be refused is refused before the first byte. Raises ApiError."""
+    """Streams an export. Raises ApiError before the first byte; later failures reset the connection."""
     if proxies.http_1_0_client(request):
         raise errors.export_needs_http_1_1()
     state, resource = request.app[STATE], request[ROUTE].resource
@@ -35,13 +35,13 @@ async def stream(request: web.Request, table: Format) -> web.StreamResponse:
         pieces = _pieces(export, renderer, table, formats.headings(resource, wanted.view))
         first = await anext(pieces, b"")
         response = _response(f"{wanted.name}.{table.suffix}", table, export.total)
-        request[SLOT].release()  # From here on it takes as long as its client likes.
+        request[SLOT].release()  # From here on, the duration depends on the client.
         await _send(request, response, first, pieces)
         return response
 
 
 async def _pieces(export: Export, renderer: Renderer, table: Format, headings: Sequence[str]) -> AsyncIterator[bytes]:
-    """The head together with the first records, then batch after batch."""
+    """The head with the first records, then the other batches."""
     waiting = table.head(headings)
     async for rows in export.batches():
         yield waiting + table.piece(renderer.flat(rows, export.related))

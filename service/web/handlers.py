@@ -1,4 +1,4 @@
-"""One handler for each thing that can be asked of a resource; none knows which resource it serves."""
+"""One handler for each action, the same for all resources."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,11 +20,11 @@ from service.schemas.base import PREFIX
 from service.web import auth, exports, origin, parameters, recording_delivery, responses, routes, statistics
 from service.web.keys import ACCEPT, CALLER, ENDPOINT, FORMAT, ROUTE, SLOT, STATE
 
-RENDERED_AT_ONCE = 100  # Records, which takes one or two milliseconds.
+RENDER_BATCH = 100  # Records, which take one or two milliseconds.
 
 
 async def list_records(request: web.Request) -> web.StreamResponse:
-    """A page of a list, or all of it as a table."""
+    """A page of a list, or all records as a table."""
     if table := request.get(FORMAT):
         return await exports.stream(request, table)
     services, caller, resource = request.app[STATE].services, request[CALLER], request[ROUTE].resource
@@ -57,7 +57,7 @@ async def one_record(request: web.Request) -> web.Response:
 
 
 async def related(request: web.Request) -> web.Response:
-    """The account that a record points to."""
+    """The account of a record."""
     params.identifier(request[ROUTE].resource, request[ROUTE].identifier)
     accounts = request[ROUTE].resource.accounts
     view = params.parse_related(accounts, parameters.of(request))
@@ -68,7 +68,7 @@ async def related(request: web.Request) -> web.Response:
 
 
 async def linkage(request: web.Request) -> web.Response:
-    """Which account a record points to; query parameters have no effect here."""
+    """The relationship of a record to its account. Query parameters are ignored."""
     resource = request[ROUTE].resource
     row = await _find(request, _account_column(request))
     found = await _accounts(request, render.get_renderer(resource.accounts, ()), [row])
@@ -78,12 +78,12 @@ async def linkage(request: web.Request) -> web.Response:
 
 
 async def recording(request: web.Request) -> web.StreamResponse:
-    """The recording of a call; an empty 404 if the caller may not hear one."""
+    """The recording of a call; an empty 404 if it does not exist or is not permitted."""
     _, local_tag, exists = await _find(request, ("id", "local_tag", "rec"))
     if not exists:
         return recording_delivery.missing(request)
     request[SLOT].release()
-    return await recording_delivery.answer(request, local_tag)
+    return await recording_delivery.send(request, local_tag)
 
 
 HANDLERS = {
@@ -100,24 +100,24 @@ HANDLERS = {
 
 
 async def dispatch(request: web.Request) -> web.StreamResponse:
-    """Calls the handler of the route that the route middleware has found."""
+    """Calls the handler for the route found by the route middleware."""
     return await HANDLERS[request[ENDPOINT].action](request)
 
 
 async def expect(request: web.Request) -> None:
-    """Sends 100 Continue to a client of HTTP/1.1 that waits for it; other expectations have no effect on a read."""
+    """Sends 100 Continue to an HTTP/1.1 client that expects it; other expectations are ignored."""
     if request.version >= HttpVersion11 and request.headers["Expect"].lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 async def _find(request: web.Request, columns: tuple[str, ...]) -> Row:
-    """The record that the path names, in the caller's scope."""
+    """The record of the path in the caller's scope. Raises NotFoundError."""
     route, lookup = request[ROUTE], request.app[STATE].services.lookup
     identifier = params.identifier(route.resource, route.identifier)
     query = Query(route.resource, columns, request[CALLER])
     row = await lookup.nearby(query, identifier)
     if row is None:
-        request[SLOT].release()  # A search is shared by all who wait for one, and may take long.
+        request[SLOT].release()  # A search is shared by all waiting requests and may take long.
         row = await _search(request, query, identifier)
     if row is None:
         raise errors.record_not_found(identifier)
@@ -131,18 +131,18 @@ async def _search(request: web.Request, query: Query, identifier: str) -> Row | 
             return await state.services.lookup.everywhere(query, identifier)
     except LimitExceededError as error:
         metrics.REQUESTS_REFUSED.labels(error.reason).inc()
-        raise errors.busy("Too many requests look for unknown records.") from error
+        raise errors.busy("Too many requests are searching for unknown records.") from error
 
 
 def _account_column(request: web.Request) -> tuple[str, ...]:
     account = request[ROUTE].resource.account
-    return ("id", account.column) if account else ("id",)  # Without an account there is no such route.
+    return ("id", account.column) if account else ("id",)  # Resources without an account do not have these routes.
 
 
 async def _render(
     request: web.Request, renderer: Renderer, view: View, rows: Sequence[Row], base: str
 ) -> tuple[list[bytes], list[bytes]]:
-    """Records, and the accounts that they point to if those are asked for."""
+    """The records, and their accounts if included."""
     if not renderer.linked:
         return await _records(renderer, rows, base), []
     target = request[ROUTE].resource.accounts
@@ -155,17 +155,17 @@ async def _render(
 async def _records(
     renderer: Renderer, rows: Sequence[Row], base: str, accounts: Mapping[int, str] | None = None
 ) -> list[bytes]:
-    """Renders some at a time, so that other requests are not kept waiting by a long page."""
+    """Renders in batches and yields to the event loop in between, so that long pages do not delay other requests."""
     records: list[bytes] = []
-    for start in range(0, len(rows), RENDERED_AT_ONCE):
+    for start in range(0, len(rows), RENDER_BATCH):
         if start:
             await asyncio.sleep(0)
-        records += renderer.records(rows[start : start + RENDERED_AT_ONCE], base, accounts)
+        records += renderer.records(rows[start : start + RENDER_BATCH], base, accounts)
     return records
 
 
 async def _accounts(request: web.Request, renderer: Renderer, rows: Iterable[Row]) -> dict[int, Row]:
-    """The accounts that rows point to with their last column, in order of appearance, as far as the caller may see."""
+    """The accounts in the caller's scope that the last column of rows refers to, in order of appearance."""
     numbers = dict.fromkeys(row[-1] for row in rows if row[-1] is not None)
     records, accounts = request.app[STATE].services.records, request[ROUTE].resource.accounts
     found = await records.by_numbers(accounts, renderer.columns, numbers, request[CALLER])

@@ -1,4 +1,4 @@
-"""What the application and a request carry along."""
+"""The state of the application, and the keys of request values."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,18 +23,18 @@ InFlight = dict["asyncio.Task[None]", web.Request]  # By the tasks of their conn
 
 @dataclass(slots=True)
 class State:
-    """What one web application works with. `stopping` is set from a signal to stop on."""
+    """The state of a web application. `stopping` is set after a signal to stop."""
 
     services: Services
     endpoints: Endpoints
     static_files: StaticFiles
-    limiter: FairLimiter  # Of work.
-    login_limiter: FairLimiter  # Of the threads that check passwords, by client address.
+    limiter: FairLimiter  # Requests in progress.
+    login_limiter: FairLimiter  # Threads that check passwords, by client address.
     login_throttle: LoginThrottle
-    searches: FairLimiter  # Of waiting for a search of all partitions.
-    exports: FairLimiter  # Of exports while they are sent.
-    recordings: FairLimiter  # Of recordings while they are sent.
-    rate_limiter: TokenBucketLimiter | None  # None if requests are not limited by rate.
+    searches: FairLimiter  # Requests that wait for a search of all partitions.
+    exports: FairLimiter  # Exports that are being sent.
+    recordings: FairLimiter  # Recordings that are being sent.
+    rate_limiter: TokenBucketLimiter | None  # None without a rate limit.
     report_error: Callable[[BaseException], None] = lambda error: None
     in_flight: InFlight = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -48,15 +48,15 @@ STATE = web.AppKey("state", State)
 
 REQUEST_ID = web.RequestKey("request_id", str)
 STARTED = web.RequestKey("started", float)  # Seconds of the monotonic clock.
-RESPONSE_STARTED = web.RequestKey("response_started", float)  # The same, when the head of the response was sent.
-BYTES_SENT = web.RequestKey("bytes_sent", int)  # Of the body of a response that is sent piece by piece.
-BROKEN_OFF = web.RequestKey("broken_off", bool)  # Set where a response was not sent whole: whether due to the client.
-ENDPOINT = web.RequestKey("endpoint", Endpoint)  # What is asked for.
-ROUTE = web.RequestKey("route", Route)  # The same, if it is asked of a resource.
+RESPONSE_STARTED = web.RequestKey("response_started", float)  # The same clock, when the response head was sent.
+BYTES_SENT = web.RequestKey("bytes_sent", int)  # Of the body of a streamed response.
+TRUNCATED = web.RequestKey("truncated", bool)  # Set if a response was truncated; True if the client caused it.
+ENDPOINT = web.RequestKey("endpoint", Endpoint)
+ROUTE = web.RequestKey("route", Route)  # The endpoint, if it belongs to a resource.
 ACCEPT = web.RequestKey("accept", Accept)
 PARAMETERS: web.RequestKey[Parameters] = web.RequestKey("parameters")
-FORMAT = web.RequestKey("format", Format)  # Of a list that is asked for as a table.
+FORMAT = web.RequestKey("format", Format)  # Set if a list is requested as a table.
 CALLER = web.RequestKey("caller", Caller)
 RATE_LIMIT = web.RequestKey("rate_limit", RateLimit)
-SLOT = web.RequestKey("slot", Slot)  # The limiter's slot that the request works in.
-RENEWED_COOKIE = web.RequestKey("renewed_cookie", str)  # The Set-Cookie header of a session that came by cookie.
+SLOT = web.RequestKey("slot", Slot)  # The request's slot of `State.limiter`.
+RENEWED_COOKIE = web.RequestKey("renewed_cookie", str)  # The Set-Cookie header, if the token came in a cookie.

@@ -1,6 +1,6 @@
-"""How often a login may fail: by client address, and by login and client address, but never by login alone.
+"""Limits failed logins for each client address, and for each login and client address, but not for a login alone.
 
-So nobody locks others out of their login by trying it, and whoever tries many logins is stopped as well.
+So nobody can lock out another user, and an address that tries many logins is stopped as well.
 """
 
 import hashlib
@@ -10,18 +10,18 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from service.errors import too_many_requests
 from service.web.token_bucket import TokenBucketLimiter
 
-IPV6_PREFIX = 64  # Bits that name a network of one user; the addresses within it cost nothing.
+IPV6_PREFIX = 64  # Prefix length of the network of one user.
 
 
 class LoginThrottle:
-    """Permits so many failures in `period` seconds; they are taken back slowly, as a bucket of tokens fills."""
+    """Permits `by_login` and `by_address` failures in `period` seconds, with token buckets."""
 
     def __init__(self, by_login: int, by_address: int, period: float) -> None:
         self._by_login = TokenBucketLimiter(by_login, period)
         self._by_address = TokenBucketLimiter(by_address, period)
 
     def begin(self, login: str, client: str | None) -> None:
-        """Counts a try as failed until it has succeeded. Raises ApiError (429)."""
+        """Counts an attempt as failed until `succeeded` is called. Raises RateLimitedError."""
         address, now = network(client), time.monotonic()
         left = self._by_address.take(address, now)
         if not left.exceeded:
@@ -32,14 +32,14 @@ class LoginThrottle:
             raise too_many_requests(left.retry_after)
 
     def succeeded(self, login: str, client: str | None) -> None:
-        """The try was not a failure."""
+        """The attempt was not a failure."""
         address = network(client)
         self._by_address.give_back(address)
         self._by_login.give_back(_key(login, address))
 
 
 def network(client: str | None) -> str:
-    """What stands for a client: its IPv4 address, or the network of its IPv6 address."""
+    """The key of a client: its IPv4 address, or the /64 network of its IPv6 address."""
     try:
         address = ip_address(client or "")
     except ValueError:
@@ -50,5 +50,5 @@ def network(client: str | None) -> str:
 
 
 def _key(login: str, address: str) -> bytes:
-    """As long as it is for any login."""
+    """A digest, so that long logins take no more memory."""
     return hashlib.sha256(f"{address}\0{login}".encode()).digest()

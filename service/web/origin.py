@@ -1,4 +1,4 @@
-"""The scheme and host that links are built from: what the client asked for (contract 14)."""
+"""The scheme and host of links, as in the client's request (contract 14)."""
 
 import re
 
@@ -15,25 +15,25 @@ AUTHORITY = re.compile(r"[A-Za-z]+://(?:[^/?#@]*@)?([^/?#]*)")
 
 
 def base(request: web.Request) -> str:
-    """`http://example.org`; forwarding headers count only when a trusted proxy sent them. Raises ApiError."""
+    """For example `http://example.org`. Forwarding headers count only from trusted proxies. Raises BadRequestError."""
     scheme, host = request.scheme, _host(request)
     if any(name in request.headers for name in FORWARDING) and proxies.trusted(request):
         scheme = _scheme(request)
         forwarded = _joined(request, "X-Forwarded-Host").rpartition(",")[2].strip()
         host = forwarded if HOST.fullmatch(forwarded) else host
     if not HOST.fullmatch(host):
-        raise bad_request("The header Host names no host.")
+        raise bad_request("Invalid Host header.")
     return f"{scheme}://{host.removesuffix(DEFAULT_PORT[scheme]).removesuffix(':')}"
 
 
 def _host(request: web.Request) -> str:
-    """The target's own host where it names one, which Host must then equal (RFC 9112, 3.2.2), with its port."""
+    """The host and port of an absolute request target, or else the Host header (RFC 9112, 3.2.2)."""
     named = AUTHORITY.match(request.raw_path)
     return named[1] if named else request.host
 
 
 def _scheme(request: web.Request) -> str:
-    """https if any header says so; where one holds a list, its last readable element counts."""
+    """The scheme from forwarding headers; in a list, the last valid element counts."""
     if _joined(request, "X-Forwarded-Ssl").lower() == "on":
         return "https"
     named: list[list[str]] = [FORWARDED_PROTO.findall(_joined(request, "Forwarded"))]
@@ -46,5 +46,5 @@ def _scheme(request: web.Request) -> str:
 
 
 def _joined(request: web.Request, name: str) -> str:
-    """A header that may have been sent in several lines."""
+    """All lines of a header, joined by commas."""
     return ", ".join(request.headers.getall(name, ()))

@@ -1,4 +1,4 @@
-"""The parameters of a request, parsed once."""
+"""The query parameters of a request, parsed once."""
 
 from aiohttp import web
 
@@ -8,7 +8,7 @@ from service.web.keys import PARAMETERS
 
 
 def of(request: web.Request) -> Parameters:
-    """The parameters that a client sent. Raises BadRequestError."""
+    """The query parameters. Raises BadRequestError."""
     if PARAMETERS not in request:
         request[PARAMETERS] = query_string.parse(request.rel_url.raw_query_string)
     return request[PARAMETERS]

@@ -1,4 +1,4 @@
-"""Which peers are proxies that are believed, and the address of the client behind one."""
+"""Trusted proxies, and the address of the client behind a proxy."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,17 +10,17 @@ from service.web.keys import STATE
 
 
 def trusted(request: web.Request) -> bool:
-    """Whether what the peer says of its client counts; whoever else says such things is not listened to."""
+    """True if the peer is a trusted proxy, so that its forwarding headers count."""
     return is_trusted(request.app[STATE].settings.gateway.trusted_proxies, request.remote or "")
 
 
 def is_trusted(proxies: Sequence[str], peer: str) -> bool:
-    """Whether the address of a peer lies in one of these networks."""
+    """True if the address of a peer is in one of these networks."""
     return _among(tuple(proxies), peer)
 
 
 def http_1_0_client(request: web.Request) -> bool:
-    """Whether a trusted proxy says in Via that it, or one before it, was asked by HTTP/1.0."""
+    """True if the Via header of a trusted proxy contains HTTP/1.0."""
     if "Via" not in request.headers or not trusted(request):
         return False
     hops = ",".join(request.headers.getall("Via")).split(",")
@@ -28,12 +28,12 @@ def http_1_0_client(request: web.Request) -> bool:
 
 
 def client(request: web.Request) -> str | None:
-    """The client's address for logs, which show the peer's where a proxy names none that can be read."""
+    """The client's address for logs; the peer's address if a proxy sends no valid one."""
     return client_address(request) or request.remote
 
 
 def client_address(request: web.Request) -> str | None:
-    """The client's address as networks are compared with it; None where it is unknown, so that none holds it."""
+    """The client's address for comparison with networks; None if unknown."""
     given = request.headers.get("X-Real-IP") if trusted(request) else None
     address = _address(request.remote or "" if given is None else given)
     return None if address is None else str(address)
@@ -46,7 +46,7 @@ def _among(proxies: tuple[str, ...], peer: str) -> bool:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address without its zone; one of IPv4 that a socket of IPv6 has wrapped is unwrapped."""
+    """An IP address without its zone; IPv4-mapped addresses are converted to IPv4."""
     try:
         address = ip_address(text.strip())
     except ValueError:

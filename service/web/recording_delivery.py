@@ -1,4 +1,4 @@
-"""Sends a recording as its store delivers it; one that breaks off breaks the connection, and never looks complete."""
+"""Sends recordings. A truncated recording resets the connection, so that the client detects it."""
 
 import structlog
 from aiohttp import web
@@ -9,12 +9,12 @@ from service.recordings.delivery import FileSlice, RequestConditions, StorageErr
 from service.web import responses, streaming
 from service.web.keys import ACCEPT, STATE
 
-OF_CONTENT = ("content-type", "content-disposition")  # Says nothing where there is none.
+OF_CONTENT = ("content-type", "content-disposition")  # Omitted in a 304.
 
 log = structlog.get_logger()
 
 
-async def answer(request: web.Request, local_tag: str) -> web.StreamResponse:
+async def send(request: web.Request, local_tag: str) -> web.StreamResponse:
     """The recording with this tag, or an empty 404. Raises ApiError."""
     name = file_names.file_name(local_tag, request.app[STATE].settings.recordings.format)
     if name is None:
@@ -35,7 +35,7 @@ async def answer(request: web.Request, local_tag: str) -> web.StreamResponse:
 
 
 def missing(request: web.Request) -> web.Response:
-    """An empty 404 of a type that the client takes."""
+    """An empty 404 with a type that the client accepts."""
     return responses.empty_404(request[ACCEPT].first_simple_type)
 
 

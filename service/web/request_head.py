@@ -1,4 +1,4 @@
-"""Bytes of a connection in, whole request heads out, one at a time and never longer than the limits."""
+"""Splits the input of a connection into complete request heads, within limits."""
 
 import re
 
@@ -12,20 +12,20 @@ END = re.compile(rb"\n\r?\n")
 
 
 class HeadTooLargeError(Exception):
-    """A head is longer than the service reads."""
+    """A request head exceeds the limits."""
 
 
 class NotHttpError(Exception):
-    """The bytes do not begin with a request line."""
+    """The input does not start with a request line."""
 
 
 class HeadBuffer:
-    """What has been received and not been parsed yet. Its length is in bytes."""
+    """Input that was received but not parsed yet. `len` is in bytes."""
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._line = 0  # Bytes of the request line, once it is complete.
-        self._scanned = 0  # Bytes in which the end of the line or of the head has been looked for.
+        self._line = 0  # Bytes of the request line, 0 until it is complete.
+        self._scanned = 0  # Bytes already searched for the end of the line or the head.
 
     def __len__(self) -> int:
         return len(self._data)
@@ -34,13 +34,13 @@ class HeadBuffer:
         self._data += data
 
     def take(self, count: int) -> bytes:
-        """The next bytes as they are, `count` of them or as many as there are."""
+        """The next bytes, at most `count`."""
         taken = bytes(self._data[:count])
         del self._data[:count]
         return taken
 
     def take_head(self) -> bytes | None:
-        """The next whole head, or None while it is incomplete. Raises HeadTooLargeError, NotHttpError."""
+        """The next complete head, or None. Raises HeadTooLargeError, NotHttpError."""
         if not self._line and not self._read_line():
             return None
         end = END.search(self._data, self._scanned)
@@ -56,7 +56,7 @@ class HeadBuffer:
         return self.take(end.end())
 
     def _read_line(self) -> bool:
-        """Whether the request line is complete; empty lines before it mean nothing (RFC 9112, 2.2)."""
+        """True if the request line is complete. Skips empty lines before it (RFC 9112, 2.2)."""
         if not self._scanned:
             del self._data[: len(self._data) - len(self._data.lstrip(b"\r\n"))]
         end = self._data.find(b"\n", self._scanned)

@@ -1,4 +1,4 @@
-"""The responses there are; what all of them carry is added as they are sent (`add_common_headers`)."""
+"""Creates responses. `add_common_headers` adds the headers of all responses."""
 
 import time
 import uuid
@@ -42,7 +42,7 @@ JSON_API = {"content-type": MEDIA_TYPE, "vary": "Accept"}
 
 
 def ok(body: bytes, profile: str | None = None) -> web.Response:
-    """A document. `profile` is the URL of the profile it follows, if the client asked for it."""
+    """A document. `profile` is the URL of the applied profile, if requested."""
     applied = {"content-type": f'{MEDIA_TYPE}; profile="{profile}"'} if profile else {}
     return web.Response(body=body, headers={**JSON_API, **applied})
 
@@ -62,7 +62,7 @@ def error_document(error: ApiError, status: int | None = None) -> web.Response:
 
 
 def refusal(refused: ApiError) -> web.Response:
-    """An error document for what no application sees; the connection ends with it."""
+    """An error document outside of the application; it closes the connection."""
     response = error_document(refused)
     response.headers.extend(
         {**SECURITY, "x-request-id": str(uuid.uuid4()), "x-runtime": "0.000000", "connection": "close"}
@@ -72,7 +72,7 @@ def refusal(refused: ApiError) -> web.Response:
 
 
 def raw_refusal(refused: ApiError) -> bytes:
-    """The same as it is sent, for what cannot even be given to aiohttp."""
+    """The same as bytes, for input that is not passed to aiohttp."""
     response = refusal(refused)
     body = cast(bytes, response.body)
     ending = {"content-length": str(len(body)), "date": format_date_time(time.time())}
@@ -81,23 +81,23 @@ def raw_refusal(refused: ApiError) -> bytes:
 
 
 def plain_json(body: bytes, status: int = 200, cache_control: str | None = None) -> web.Response:
-    """JSON that is not a JSON:API document. What must not be stored is not tagged either."""
+    """JSON that is not a JSON:API document."""
     headers = {"content-type": PLAIN_JSON, **({"cache-control": cache_control} if cache_control else {})}
     return web.Response(status=status, body=body, headers=headers)
 
 
 def empty(status: int, set_cookie: str) -> web.Response:
-    """No body, only a cookie."""
+    """A response without a body that sets a cookie."""
     return web.Response(status=status, headers={"cache-control": NO_STORE, "set-cookie": set_cookie})
 
 
 def empty_404(content_type: str) -> web.Response:
-    """There is no recording, or none that the caller may hear."""
+    """The response for a recording that does not exist or is not permitted."""
     return web.Response(status=404, headers={"content-type": content_type, **NO_CACHE})
 
 
 async def add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Completes the headers of every response, streamed or not, in the reference's order, as it is about to be sent."""
+    """Adds the common headers to every response, in the reference's order, just before it is sent."""
     state, headers = request.app[STATE], response.headers
     headers.popall("Server", None)
     own = list(headers.items())
@@ -113,7 +113,7 @@ async def add_common_headers(request: web.Request, response: web.StreamResponse)
     headers["x-runtime"] = f"{request[RESPONSE_STARTED] - request[STARTED]:.6f}"
     if state.settings.listen.server_timing:
         headers["server-timing"] = _server_timing()
-    if state.stopping.is_set():  # The client's next request has to go to another process.
+    if state.stopping.is_set():  # The client's next request must go to another process.
         response.force_close()
         headers["connection"] = "close"
 
@@ -127,9 +127,9 @@ def _rate_limit(rate_limit: RateLimit) -> dict[str, str]:
 
 
 def _server_timing() -> str:
-    """Each statement in the order in which they were run, as `cdr.list;dur=1.5`, in milliseconds.
+    """The statements in order with their durations in milliseconds, for example `cdr.list;dur=1.5`.
 
-    The names of some pools have spaces, which a metric's name must not have.
+    Spaces in names of pools are replaced, because metric names must not contain them.
     """
     found = ((f"{t.pool}.{t.statement}".replace(" ", "-"), 1000 * t.seconds) for t in timings.current())
     return ", ".join(f"{name};dur={milliseconds:.3f}" for name, milliseconds in found) or "none;dur=0"

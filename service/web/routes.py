@@ -1,4 +1,4 @@
-"""Paths to what is asked for; trailing and doubled slashes do not matter, everything else does (contract 1)."""
+"""Routing of paths. Trailing and repeated slashes are ignored (contract 1)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ BASE = tuple(PREFIX.strip("/").split("/"))
 METHODS = ("GET", "HEAD")
 LIST, ONE, RELATED, LINKAGE, RECORDING = "list", "one", "related", "linkage", "recording"
 LOGIN, SESSION, LOGOUT, STATISTICS = "login", "session", "logout", "statistics"
-PUBLIC = (LOGIN, LOGOUT)  # Ask for no token.
-ANY_ACCEPT = (RECORDING, STATISTICS, LOGIN, SESSION, LOGOUT)  # Answer the same whatever Accept says.
+PUBLIC = (LOGIN, LOGOUT)  # Without a token.
+ANY_ACCEPT = (RECORDING, STATISTICS, LOGIN, SESSION, LOGOUT)  # Accept is ignored.
 AUTH = {"POST": LOGIN, "GET": SESSION, "HEAD": SESSION, "DELETE": LOGOUT}
 ACTIONS = {
     (): LIST,
@@ -27,7 +27,7 @@ ACTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What a path and a verb ask for; `template` is the path with the id left out, for logs and metrics."""
+    """The target of a path and a method. `template` is the path without the id, for logs and metrics."""
 
     action: str
     template: str
@@ -35,17 +35,17 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Route(Endpoint):
-    """What is asked of a resource."""
+    """An endpoint of a resource."""
 
     resource: Resource
     identifier: str
 
 
-Endpoints = Mapping[tuple[str, str], Endpoint]  # Those without a resource, by verb and path segment.
+Endpoints = Mapping[tuple[str, str], Endpoint]  # Endpoints without a resource, by method and last path segment.
 
 
 def endpoints(*, auth: bool) -> Endpoints:
-    """The statistics, and `/auth` unless another service has it."""
+    """The statistics and, if enabled, /auth."""
     verbs = dict.fromkeys(question.STATISTICS, dict.fromkeys(METHODS, STATISTICS)) | ({"auth": AUTH} if auth else {})
     return {
         (verb, name): Endpoint(action, f"{PREFIX}/{name}")
@@ -55,7 +55,7 @@ def endpoints(*, auth: bool) -> Endpoints:
 
 
 def find_endpoint(found: Endpoints, method: str, path: str) -> Endpoint | None:
-    """The endpoint without a resource that a raw path names, or None."""
+    """The endpoint without a resource of a raw path, or None."""
     segments = _segments(path)
     if tuple(segments[: len(BASE)]) != BASE or len(segments) != len(BASE) + 1:
         return None
@@ -63,7 +63,7 @@ def find_endpoint(found: Endpoints, method: str, path: str) -> Endpoint | None:
 
 
 def find(resources: Mapping[str, Resource], method: str, path: str) -> Route | None:
-    """The route of a raw path, or None. An id is one percent-decoded segment, whatever it holds."""
+    """The route of a raw path, or None. The id is one percent-decoded segment with any content."""
     segments = _segments(path)
     base, rest = tuple(segments[: len(BASE)]), segments[len(BASE) :]
     if method not in METHODS or base != BASE or not rest or rest[0] not in resources:
@@ -81,7 +81,7 @@ def _segments(path: str) -> list[str]:
 
 
 def _has(resource: Resource, action: str, identifier: str) -> bool:
-    """A resource without an account has no routes below its records; one with UUIDs is routed by nothing else."""
+    """True if the route exists. Resources without an account have no subpaths; UUIDs must be valid."""
     if action in (RELATED, LINKAGE, RECORDING) and resource.account is None:
         return False
     return action == LIST or resource.integer_ids or bool(len(identifier) == 36 and UUID.fullmatch(identifier))

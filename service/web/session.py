@@ -1,6 +1,5 @@
-"""The session cookie of a browser: a token in it begins or renews a session, the text `logout` ends one."""
+"""The session cookie: a token starts or renews a session, the text `logout` ends it."""
 
-import time
 from wsgiref.handlers import format_date_time
 
 from service.auth.tokens import Subject, TokenService
@@ -10,8 +9,8 @@ EXPIRED = f"{COOKIE}=logout; path=/; expires=Thu, 01 Jan 1970 00:00:00 GMT; http
 
 
 def cookie(tokens: TokenService, subject: Subject) -> str:
-    """The Set-Cookie header with a new token, which expires with it (contract 4.6)."""
+    """The Set-Cookie header with a new token; cookie and token expire together (contract 4.6)."""
     parts = [f"{COOKIE}={tokens.issue(subject)}", "path=/"]
     if tokens.lifetime is not None:
-        parts.append(f"expires={format_date_time(time.time() + tokens.lifetime)}")
+        parts.append(f"expires={format_date_time(tokens.clock() + tokens.lifetime)}")
     return "; ".join([*parts, "httponly", "samesite=lax"])

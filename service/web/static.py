@@ -1,4 +1,4 @@
-"""Files that anybody may read, by their paths, and how they are sent."""
+"""Public files by path."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.web import entity_tags
 
-# Scripts and styles come from files of this host only. Swagger UI draws its icons from data in its style sheet.
+# Scripts and styles only from this host. Swagger UI's style sheet contains icons as data URLs.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -16,12 +16,12 @@ POLICY = (
 
 
 class SharedResponse(web.Response):
-    """Has a body that all clients share."""
+    """A response whose body is shared by all clients."""
 
 
 @dataclass(frozen=True)
 class StaticFile:
-    """A file, whose entity tag is made once."""
+    """A file. Its entity tag is computed once."""
 
     content_type: str
     body: bytes
@@ -31,7 +31,7 @@ class StaticFile:
         return entity_tags.of(self.body)
 
     def response(self) -> web.Response:
-        """The file as it is sent."""
+        """A new response with the file."""
         return SharedResponse(
             body=self.body, headers={"content-type": self.content_type, "content-security-policy": POLICY}
         )
@@ -40,6 +40,6 @@ class StaticFile:
 StaticFiles = Mapping[tuple[str, ...], StaticFile]  # By the segments of the path.
 
 
-def find(pages: StaticFiles, path: str) -> StaticFile | None:
-    """The file of a raw path; trailing and doubled slashes do not matter here either."""
-    return pages.get(tuple(segment for segment in path.split("/") if segment))
+def find(files: StaticFiles, path: str) -> StaticFile | None:
+    """The file of a raw path. Trailing and repeated slashes are ignored."""
+    return files.get(tuple(segment for segment in path.split("/") if segment))

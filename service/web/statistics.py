@@ -21,7 +21,7 @@ TOO_MANY_BUCKETS = "too many buckets, choose a shorter range or a larger samplin
 
 
 async def show(request: web.Request) -> web.Response:
-    """Columns by bucket and totals, or a refusal of the statistics' own kind. Raises ApiError."""
+    """Columns by bucket and totals, or a 400 in the statistics' format. Raises ApiError."""
     try:
         return responses.plain_json(await _answer(request))
     except TooManyBucketsError:
@@ -48,7 +48,7 @@ async def _answer(request: web.Request) -> bytes:
 
 
 async def _account(request: web.Request, uuid: str) -> int:
-    """The account's internal id, if the caller may see it. Raises StatisticsError, ApiError."""
+    """The internal id of an account in the caller's scope. Raises StatisticsError, ApiError."""
     services = request.app[STATE].services
     row = await services.lookup.nearby(Query(services.resources["accounts"], ("number",), request[CALLER]), uuid)
     if row is None:

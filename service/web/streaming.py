@@ -1,7 +1,7 @@
-"""Answers that are sent piece by piece: each piece as far as the client takes it, and a broken one visibly broken.
+"""Streamed responses: backpressure, limits on slow clients, and detectable truncation.
 
-How long a client may take nothing is bounded by its connection, for every answer alike (`listen.write_timeout`); only a
-file that the kernel copies to the socket passes it by. How long it may take in all is bounded here.
+The connection limits how long a client may read nothing (`listen.write_timeout`), except for files, which the kernel
+copies to the socket. This module limits the total duration and the rate.
 """
 
 import asyncio
@@ -18,24 +18,24 @@ from service.errors import busy
 from service.observability import metrics
 from service.recordings.delivery import FileSlice, TruncatedError
 from service.web.connection import Connection
-from service.web.keys import BROKEN_OFF, BYTES_SENT, CALLER, RESPONSE_STARTED, STATE
+from service.web.keys import BYTES_SENT, CALLER, RESPONSE_STARTED, STATE, TRUNCATED
 
-SEGMENT = 65536  # Bytes of a file in which a client has to make progress once in each `listen.write_timeout`.
-GRACE = 60.0  # Seconds before a client's rate matters.
-GONE = "The client has gone, or has taken nothing for too long."
+SEGMENT = 65536  # Bytes of a file that the client must read within `listen.write_timeout`.
+GRACE = 60.0  # Seconds before `streams.min_rate` applies.
+GONE = "The client disconnected, or did not read within listen.write_timeout."
 
 log = structlog.get_logger()
 
 
 async def write(request: web.Request, response: web.StreamResponse, piece: bytes) -> None:
-    """Sends a piece, and waits until there is room for another. Raises ConnectionError where the client has gone."""
+    """Sends a piece, and waits until the buffer has room. Raises ConnectionError if the client disconnects."""
     await response.write(piece)
     _require_connection(request)
     _count(request, len(piece))
 
 
 async def write_end(request: web.Request, response: web.StreamResponse, piece: bytes) -> None:
-    """Sends the last piece, and waits until the kernel has all. Raises ConnectionError where the client has gone."""
+    """Sends the last piece, and waits until the buffer is empty. Raises ConnectionError if the client disconnects."""
     await response.write(piece)
     await response.write_eof()
     _require_connection(request)
@@ -43,8 +43,11 @@ async def write_end(request: web.Request, response: web.StreamResponse, piece: b
 
 
 async def write_file(request: web.Request, part: FileSlice) -> None:
-    """Lets the kernel copy a file to the socket. Raises TruncatedError where it has become shorter, OSError where it
-    cannot be read, and ConnectionError where the client has gone or takes nothing."""
+    """Lets the kernel copy a file to the socket.
+
+    Raises TruncatedError if the file was truncated, OSError if it cannot be read, and ConnectionError if the client
+    disconnects or does not read.
+    """
     loop, end = asyncio.get_running_loop(), part.start + part.count
     for start in range(part.start, end, SEGMENT):
         count = min(SEGMENT, end - start)
@@ -56,12 +59,12 @@ async def write_file(request: web.Request, part: FileSlice) -> None:
             raise ConnectionResetError(GONE) from error
         _count(request, sent)
         if sent < count:
-            raise TruncatedError("The file has become shorter.")
+            raise TruncatedError("The file was truncated while it was sent.")
 
 
 @asynccontextmanager
 async def stream_slot(request: web.Request, limiter: FairLimiter, what: str) -> AsyncIterator[None]:
-    """Room for one stream of the caller while the block lasts. Raises OverloadedError."""
+    """A slot for one stream of the caller. Raises OverloadedError."""
     try:
         slot = await limiter.acquire(request[CALLER].customer_id)
     except LimitExceededError as error:
@@ -75,19 +78,19 @@ async def stream_slot(request: web.Request, limiter: FairLimiter, what: str) -> 
 
 @contextmanager
 def whole_or_reset(request: web.Request, *expected: type[BaseException]) -> Iterator[None]:
-    """Resets the connection where the block does not send everything, and logs why; only cancellation goes on.
+    """Resets the connection if the block raises, and logs the reason. Suppresses exceptions except cancellation.
 
-    To a client of HTTP/1.0 an orderly end of the connection looks like the end of the answer. Errors that are not
-    `expected` are logged with their origin.
+    To an HTTP/1.0 client, a regular close of the connection would look like the end of the response. Errors that are
+    not `expected` are logged with a traceback.
     """
     try:
         yield
     except (Exception, asyncio.CancelledError) as error:
-        request[BROKEN_OFF] = client_failed = isinstance(error, ConnectionError | asyncio.CancelledError)
+        request[TRUNCATED] = client_failed = isinstance(error, ConnectionError | asyncio.CancelledError)
         reason = (
             str(error) or GONE if client_failed else str(error) if isinstance(error, expected) else type(error).__name__
         )
-        log.warning("answer broken off", reason=reason, exc_info=not (client_failed or isinstance(error, expected)))
+        log.warning("response truncated", reason=reason, exc_info=not (client_failed or isinstance(error, expected)))
         _reset(request)
         if isinstance(error, asyncio.CancelledError):
             raise
@@ -111,6 +114,6 @@ def _count(request: web.Request, size: int) -> None:
     request[BYTES_SENT] = request.get(BYTES_SENT, 0) + size
     seconds = time.monotonic() - request[RESPONSE_STARTED]
     if seconds > limits.max_duration:
-        raise ConnectionResetError("Sending has taken too long.")
+        raise ConnectionResetError("The response exceeded streams.max_duration.")
     if seconds > GRACE and request[BYTES_SENT] < limits.min_rate * seconds:
-        raise ConnectionResetError("The client reads too slowly.")
+        raise ConnectionResetError("The client reads more slowly than streams.min_rate.")

@@ -1,5 +1,5 @@
--- What an access row grants. A missing profile permits nothing. account_ids is NULL where the row names no accounts and so
--- all of the customer's are meant; NULL elements are no accounts, so that an array of nothing else grants none.
+-- The scope of an access row. A missing profile permits nothing. account_ids is NULL if the row lists no accounts, which
+-- means all of the customer's accounts. NULL elements are removed: an array of only NULLs grants no account.
 SELECT access.customer_id,
        CASE
          WHEN cardinality(access.account_ids) > 0

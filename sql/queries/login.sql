@@ -1,4 +1,4 @@
--- The access row of a login: what its password is compared with, and whether it may be used from the client's address.
+-- The access row of a login: its password digest, and whether it permits the client's address.
 SELECT access.id,
        access.password_digest,
        coalesce(%(address)s::inet <<= ANY(access.allowed_ips), false)

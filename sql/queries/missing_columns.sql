@@ -1,4 +1,4 @@
--- Which of some columns do not exist or may not be read: what is missing, and of which table and column.
+-- The columns that do not exist or may not be read, and what is missing.
 SELECT CASE
          WHEN pg_namespace.oid IS NULL THEN 'schema'
          WHEN NOT has_schema_privilege(pg_namespace.oid, 'USAGE') THEN 'usage'

@@ -1,5 +1,5 @@
--- The partitions of a table of calls, and what differs after every change of their rows; none where PostgreSQL counts no changes, as
--- on a replica, or counts them elsewhere, as on the workers of Citus.
+-- The partitions of a table of calls with a text that changes with every change of their rows. No rows if PostgreSQL does not
+-- count changes here, for example on a replica, or on the coordinator of Citus.
 SELECT pg_class.oid::bigint,
        pg_get_expr(pg_class.relpartbound, pg_class.oid),
        concat_ws(

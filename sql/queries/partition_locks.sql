@@ -1,6 +1,6 @@
--- How many partitions a table of calls has, how many locks a statement on all of them takes, one for each partition and index,
--- for how many the server has room, and the setting that decides. It waits for no lock on a table, as
--- pg_partition_tree() would.
+-- The number of partitions of a table of calls, the locks that a statement on all of them takes (one per partition and index), the
+-- size of the server's lock table, and max_locks_per_transaction, which determines it. Unlike pg_partition_tree(), this
+-- does not wait for locks on tables.
 WITH RECURSIVE tree (oid) AS (
          SELECT to_regclass(%(table)s)::oid
           UNION

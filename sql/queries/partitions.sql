@@ -1,7 +1,7 @@
--- The leaves of each partition of a table of calls, which is its own leaf where it is not partitioned itself: the
--- partition with its bounds, the leaf, the servers behind it, whether they may be read by themselves, and between which
--- ids all but the outermost two hundredths of the leaf's rows lay when PostgreSQL last analysed it. The bounds of a
--- partition that is locked at the moment are NULL, because PostgreSQL 17 and later wait for the lock.
+-- The leaves of each partition of a table of calls; a partition that is not partitioned itself is its own leaf. Each row has the
+-- partition with its bounds, the leaf, its foreign server, whether both may be read directly, and the range of ids of the
+-- leaf's rows at the last ANALYZE, without the lowest and highest histogram bucket (about 1 % each). The bounds of a
+-- partition that is currently locked are NULL, because PostgreSQL 17 and later wait for the lock.
 WITH RECURSIVE tree (partition_oid, leaf_oid) AS (
          SELECT pg_inherits.inhrelid,
                 pg_inherits.inhrelid

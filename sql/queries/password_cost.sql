@@ -1,3 +1,3 @@
--- The highest bcrypt cost of all logins, which every refused login is made to cost.
+-- The highest bcrypt cost of all logins, to which failed logins are padded.
 SELECT max(substring(access.password_digest FROM '^\$2[abxy]?\$(\d\d)\$'))
   FROM sys.api_access AS access

@@ -1,5 +1,5 @@
--- Whether a server is a standby, when it was started, and how many seconds it is behind: none where it has replayed all
--- that it receives from a live connection.
+-- Whether a server is a standby, its start time, and its lag in seconds: 0 if it has replayed everything that it received
+-- and still has a connection to the primary.
 SELECT pg_is_in_recovery(),
        pg_postmaster_start_time()::text,
        CASE

@@ -1,2 +1,2 @@
--- When the server was started, to the microsecond, which tells it from all others.
+-- The start time of the server in microseconds, which identifies it.
 SELECT pg_postmaster_start_time()::text

@@ -1,4 +1,4 @@
--- What the service needs of a server, beside tables.
+-- The properties of the server that the service checks.
 SELECT current_setting('server_version_num')::int,
        current_setting('server_version'),
        current_setting('server_encoding'),

@@ -1,4 +1,4 @@
--- The customer's accounts. Clients know them by UUID, CDRs by number.
+-- The customer's accounts. The API identifies them by UUID, CDRs by number.
 SELECT accounts.uuid AS id,
        accounts.id AS number,
        accounts.uuid,

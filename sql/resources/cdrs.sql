@@ -1,4 +1,4 @@
--- Calls the customer originated, each once: only the last routing attempt counts.
+-- The calls that the customer originated; only the last routing attempt of each call.
 SELECT cdr.id,
        cdr.time_start,
        cdr.time_connect,

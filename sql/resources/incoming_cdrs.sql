@@ -1,4 +1,4 @@
--- Calls the customer terminated as a vendor. Every routing attempt counts, so no is_last_cdr here.
+-- The calls that the customer terminated as a vendor; all routing attempts, so without is_last_cdr.
 SELECT cdr.id,
        cdr.time_start,
        cdr.time_connect,

@@ -1,4 +1,4 @@
--- Records by ids and times of start, which are constants, so that only their partitions are planned.
+-- Records by id and start time. The times are constants, so that only their partitions are planned.
 SELECT {columns},
        r.id,
        r.time_start

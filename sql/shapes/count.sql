@@ -1,4 +1,4 @@
--- How many records of a resource meet the conditions.
+-- The number of records that match the conditions.
 SELECT count(*)
   FROM ({resource}) AS r
  WHERE {conditions}

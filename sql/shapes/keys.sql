@@ -1,5 +1,5 @@
--- Which records come first, and how many there are, at most %(max_count)s. Only keys are sorted, and in an order that no
--- index has: the planner would else read along one in the hope of meeting enough matches soon.
+-- The keys of the first records, and the number of all matches up to %(max_count)s. The order is an expression without an
+-- index, because the planner would otherwise scan the index of the order, expecting enough matches soon.
 SELECT r.id,
        r.time_start,
        count(*) OVER ()

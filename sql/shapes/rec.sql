@@ -1,4 +1,4 @@
--- Whether there is a recording that the caller may hear. A tag of nothing but Unicode white space names none.
+-- Whether a recording exists and the caller may listen to it. A tag of only Unicode white space has no recording.
 coalesce(
   %(may_listen)s
   AND cdr.audio_recorded

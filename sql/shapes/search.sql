@@ -1,4 +1,4 @@
--- When calls with these ids began, whoever they belong to, in one part of the time axis.
+-- The start times of calls with these ids, of any customer, in one range of time.
 SELECT DISTINCT cdr.id,
        cdr.time_start
   FROM {calls} AS cdr

@@ -1,5 +1,5 @@
--- Sums over the calls of a resource from each start of a bucket until the next. PostgreSQL finds a call's bucket by bisection
--- in the array, so buckets may be of any length.
+-- Sums of the calls of a resource by bucket. width_bucket() finds the bucket by bisection in an array of starts, so buckets
+-- may have any length.
 SELECT width_bucket(r.time_start, %(starts)s::timestamptz[]) AS bucket,
        count(*),
        count(*) FILTER (WHERE r.duration > 0),

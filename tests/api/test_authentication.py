@@ -18,8 +18,8 @@ from multidict import CIMultiDict
 
 from service import settings
 from service.auth.tokens import DynamicClaims, TokenService
-from service.errors import unavailable
-from service.web import cookies, keys
+from service.errors import UnauthorizedError, unavailable
+from service.web import cookies, keys, session
 from tests.conftest import SECRET, Answer, Api, Data, Serve, cache_requests
 
 bounded = hypothesis.settings(deadline=None, derandomize=True)
@@ -149,22 +149,28 @@ async def test_the_last_word_of_the_header_is_the_token(api: Api, form: str) -> 
     assert (await with_header(api, form.format(signed(VALID)))).status == 200
 
 
-async def test_a_token_ends_at_its_second(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    token, now = signed({**VALID, "exp": 4000000000}), 4000000000.0
-    monkeypatch.setattr("service.auth.tokens.time.time", lambda: now - 0.001)
+def clocked(*times: float) -> TokenService:
+    """Reads one of the times at each use."""
+    return TokenService([SECRET.encode()], None, clock=iter(times).__next__)
+
+
+def test_a_token_ends_at_its_second() -> None:
+    token, end = signed({**VALID, "exp": 4000000000}), 4000000000.0
+    tokens = clocked(end - 0.001, end - 0.001, end)
     hits, _ = cache_requests("token")
-    assert [(await with_header(api, token)).status for _ in range(2)] == [200, 200]
+    assert [tokens.read(token) for _ in range(2)] == [7, 7]
     assert cache_requests("token")[0] == hits + 1
-    monkeypatch.setattr("service.auth.tokens.time.time", lambda: now)
-    assert (await with_header(api, token)).status == 401
+    with pytest.raises(UnauthorizedError):
+        tokens.read(token)
 
 
-async def test_a_token_begins_at_its_second(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    token, now = signed({**VALID, "nbf": 4000000000}), 4000000000.0
-    monkeypatch.setattr("service.auth.tokens.time.time", lambda: now - 0.001)
-    assert [(await with_header(api, token)).status for _ in range(2)] == [401, 401]
-    monkeypatch.setattr("service.auth.tokens.time.time", lambda: now)
-    assert (await with_header(api, token)).status == 200
+def test_a_token_begins_at_its_second() -> None:
+    token, start = signed({**VALID, "nbf": 4000000000}), 4000000000.0
+    tokens = clocked(start - 0.001, start - 0.001, start)
+    for _ in range(2):
+        with pytest.raises(UnauthorizedError):
+            tokens.read(token)
+    assert tokens.read(token) == 7
 
 
 async def test_all_secrets_verify_and_the_first_signs(serve: Serve, data: Data) -> None:
@@ -361,9 +367,13 @@ def test_cookies_are_separated_by_semicolons_and_spaces(pairs: list[tuple[str, s
         assert cookies.first(text.split("\n"), name) == next((v for n, v in pairs if n == name), "")
 
 
-async def test_the_cookie_is_renewed_with_exactly_these_attributes(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.time", lambda: 1772211473.0)
+async def test_the_cookie_is_renewed_with_these_attributes(api: Api) -> None:
     cookie = (await with_cookie(api, signed(VALID))).headers["set-cookie"]
+    assert re.fullmatch(rf"{COOKIE}=[\w.-]+; path=/; expires=\w+, [\w :]+ GMT; httponly; samesite=lax", cookie)
+
+
+def test_the_cookie_ends_with_its_token() -> None:
+    cookie = session.cookie(TokenService([SECRET.encode()], 600, clock=lambda: 1772211473.0), 7)
     token = cookie.split(";")[0].removeprefix(f"{COOKIE}=")
     assert cookie == f"{COOKIE}={token}; path=/; expires=Fri, 27 Feb 2026 17:07:53 GMT; httponly; samesite=lax"
     assert jwt.get_unverified_claims(token) == {**VALID, "exp": 1772212073}

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from service.observability import metrics
-from service.web import disconnects, keys
+from service.web import keys
 from tests.conftest import Connect, Data, Serve
 from tests.load import until
 
@@ -44,12 +44,13 @@ async def test_a_statement_that_nobody_waits_for_is_ended(serve: Serve, data: Da
 
 
 async def test_who_goes_away_in_the_queue_is_worked_for_no_more(
-    serve: Serve, data: Data, connect: Connect, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    serve: Serve, data: Data, connect: Connect, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No look at the clients comes in time here, so the turn comes to somebody who has gone."""
-    monkeypatch.setattr(disconnects, "INTERVAL", 600)
+    """Without the task that cancels requests of disconnected clients, a request of one of them gets a slot."""
     data.customer(7)
     api = await serve(data.dsn, OVERLOAD__CONCURRENCY="1")
+    [watching] = [task for task in asyncio.all_tasks() if task.get_name() == "disconnects"]
+    watching.cancel()
     app = api.client.app
     under_way, before = app[keys.STATE].in_flight, looked_up()
     with data.locked():

@@ -418,7 +418,7 @@ async def test_too_many_rows_never_look_complete(serve: Serve, many: Data) -> No
             await response.read()
     counted = await api.get(f"{ALL}&count=true", 7)
     assert counted.status == 400
-    assert f"would hold {MANY}" in counted.json["errors"][0]["detail"]
+    assert f"would contain {MANY}" in counted.json["errors"][0]["detail"]
     exactly = await serve(many.dsn, EXPORT__MAX_ROWS=str(MANY), **WIDE)
     assert (await exactly.get(ALL, 7)).body.count(b"\r\n") == MANY + 1
 
@@ -436,7 +436,7 @@ async def test_a_client_that_stops_reading_is_left(
 ) -> None:
     api = await serve(many.dsn, LISTEN__WRITE_TIMEOUT="0.2", **WIDE)
     async with reading(api, ALL) as response:
-        await until(lambda: "answer broken off" in capsys.readouterr().out)
+        await until(lambda: "response truncated" in capsys.readouterr().out)
         with pytest.raises((aiohttp.ClientPayloadError, ConnectionResetError)):
             await response.read()
 

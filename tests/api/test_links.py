@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from tests.conftest import Api, Connect, Data, Serve
-from tests.programs import serving
+from tests.programs import on_database, serving
 
 TRUSTING = {"GATEWAY__TRUSTED_PROXIES": '["10.0.0.0/8"]'}
 
@@ -70,11 +70,7 @@ async def test_a_host_that_is_none_is_refused(api: Api, host: str) -> None:
 @pytest.mark.parametrize("trusting", [True, False])
 def test_the_log_names_the_client_behind_a_trusted_proxy(data: Data, trusting: bool) -> None:
 
-    known = {
-        "DATABASES__CDR__DSN": data.dsn,
-        "DATABASES__ROUTING__DSN": data.dsn,
-        "AUTH__SECRETS": json.dumps(["x" * 32]),
-    }
+    known = on_database(data.dsn, AUTH__SECRETS=json.dumps(["x" * 32]))
     with serving(**known, **({} if trusting else TRUSTING)) as program:
         for number, (said, named) in enumerate({"192.0.2.7": "192.0.2.7", "no address": "127.0.0.1"}.items(), 1):
             with pytest.raises(urllib.error.HTTPError) as refused:

@@ -16,7 +16,7 @@ import pytest
 from service.auth.tokens import DynamicClaims
 from tests.conftest import SECRET, Answer, Api, Data, Serve
 from tests.load import Connection
-from tests.programs import serving
+from tests.programs import on_database, serving
 
 PLAIN = "application/json; charset=utf-8"
 JSON_API = "application/vnd.api+json"
@@ -409,7 +409,7 @@ async def test_a_broken_database_is_no_failure_of_the_clients(serve: Serve, know
 
 
 def test_nothing_that_was_typed_is_logged(known: Data) -> None:
-    databases = {"DATABASES__CDR__DSN": known.dsn, "DATABASES__ROUTING__DSN": known.dsn}
+    databases = on_database(known.dsn)
     typed = [("ann", "correct horse"), ("ann", "secret guess"), ("somebody", "x"), ("somebody", "correct horse")]
     with serving(**databases, AUTH__SECRETS=json.dumps([SECRET]), LOG__LEVEL="debug") as program:
         statuses = []

@@ -9,14 +9,14 @@ from jsonapi_client.exceptions import DocumentError
 
 from tests.conftest import Databases
 from tests.corpus import GOLDEN_SECRET
-from tests.programs import run, serving
+from tests.programs import on_database, run, serving
 
 
 @pytest.fixture(scope="module")
 def session(postgres: Databases, golden_database: str) -> Iterator[Session]:
     """A session as customer 10, at the service in a process of its own."""
     dsn = postgres.dsn(golden_database)
-    known = {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "AUTH__SECRETS": json.dumps([GOLDEN_SECRET])}
+    known = on_database(dsn, AUTH__SECRETS=json.dumps([GOLDEN_SECRET]))
     token = run(["token", "--api-access", "1"], **known).stdout.strip()
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/vnd.api+json"}
     with serving(**known) as program:

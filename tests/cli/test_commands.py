@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SECRET, Data, Databases
-from tests.programs import SERVICE, environment, run, serving
+from tests.programs import SERVICE, environment, on_database, run, serving
 
 API = "/api/rest/customer/v1"
 
 
 def settings(dsn: str) -> dict[str, str]:
-    return {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "AUTH__SECRETS": json.dumps([SECRET])}
+    return on_database(dsn, AUTH__SECRETS=json.dumps([SECRET]))
 
 
 def get(url: str, token: str = "") -> tuple[int, bytes]:
@@ -59,13 +59,17 @@ def test_a_database_is_prepared_by_two_commands(empty_database: str) -> None:
     days = ["database", "partitions", "--from", "2026-03-01", "--to", "2026-03-03"]
     first, second = run(days, **known), run(days, **known)
     assert first.stdout.split() == [f"cdr.cdr_2026_03_0{day}" for day in (1, 2, 3)]
-    assert (second.returncode, second.stdout) == (0, "All of them exist already.\n")
+    assert (second.returncode, second.stdout) == (0, "All partitions exist already.\n")
 
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["database", "partitions", "--from", "2026-03-02", "--to", "2026-03-01"], 2, "--to: lies before --from"),
+        (
+            ["database", "partitions", "--from", "2026-03-02", "--to", "2026-03-01"],
+            2,
+            "--to: must not be before --from",
+        ),
         (["database", "partitions", "--from", "yesterday", "--to", "2026-03-01"], 2, "--from"),
         (["database", "apply"], 1, "cannot be reached"),
         (["serve", "--port", "1"], 2, "unrecognized arguments"),
@@ -87,7 +91,7 @@ def test_a_taken_port_is_said_in_words(empty_database: str) -> None:
     assert ended.returncode == 1
     assert ended.stderr == (
         f"cdr-api: listen.host, listen.port: 127.0.0.1:{port}: Address already in use;"
-        " CDR_API_LISTEN__PORT chooses another port\n"
+        " set CDR_API_LISTEN__PORT to another port\n"
     )
 
 
@@ -146,7 +150,7 @@ def test_the_demo_answers_its_own_examples_twice_in_a_row(tmp_path: Path) -> Non
             while not printed or " export incoming-cdrs " not in printed[-1]:
                 printed.append(next(lines))
             text = "".join(printed)
-            assert sample_of("make run") - {"Making a data folder of PostgreSQL 18 *"} <= shape(text)
+            assert sample_of("make run") - {"Creating a PostgreSQL 18 data directory *"} <= shape(text)
             token = re.search(r"TOKEN=(\S+)", text)
             assert token is not None
             answers = [get(url, token[1]) for url in re.findall(r"TOKEN\".* '(http://[^']+)'", text)]

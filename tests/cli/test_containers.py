@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 
 from service.files import SQL
 from tests.conftest import Data
-from tests.programs import environment, free_port, run, serving
+from tests.programs import environment, free_port, on_database, run, serving
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def test_the_trials_calls_have_recordings_that_can_be_heard(data: Data, tmp_path
     *shell, script = SERVICES["calls"]["command"]
     script = script.replace("$$", "$").replace("/demo/", f"{SQL}/demo/").replace("/recordings", str(tmp_path))
     subprocess.run([*shell, script], env=as_client(data.dsn), check=True, timeout=60)
-    settings = {"DATABASES__CDR__DSN": data.dsn, "DATABASES__ROUTING__DSN": data.dsn, "CONFIG": str(ROOT / LOCAL)}
+    settings = on_database(data.dsn, CONFIG=str(ROOT / LOCAL))
     folder = {"RECORDINGS__MODE": "directory", "RECORDINGS__DIRECTORY": str(tmp_path)}
     token = run(["token", "--api-access", "21"], **settings).stdout.strip()
     with serving(**settings, **folder) as program:
@@ -142,11 +142,7 @@ def test_the_images_steps_make_a_program_that_runs_and_is_found_healthy(data: Da
     shutil.rmtree(source)  # As the final image has only what was installed.
     bin_ = installed / "bin"
     known = environment(
-        DATABASES__CDR__DSN=data.dsn,
-        DATABASES__ROUTING__DSN=data.dsn,
-        AUTH__SECRETS=f'["{"x" * 32}"]',
-        LISTEN__PORT=str(free_port()),
-        LOG__FORMAT="json",
+        **on_database(data.dsn), AUTH__SECRETS=f'["{"x" * 32}"]', LISTEN__PORT=str(free_port()), LOG__FORMAT="json"
     )
     assert subprocess.run([bin_ / "cdr-api", "config"], env=known, cwd=tmp_path, capture_output=True).returncode == 0
     program, *check = YAML(typ="safe").load(words("HEALTHCHECK")[0].partition("CMD ")[2])

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from service.auth.tokens import TokenService
 from tests.conftest import SECRET, Data, Databases
-from tests.programs import Program, serving
+from tests.programs import Program, on_database, serving
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CALLS = 600
@@ -37,11 +37,7 @@ class Run:
 def running(postgres: Databases, prepared: str) -> Iterator[Run]:
     data = Data(postgres, postgres.create(prepared))
     data.customer(7)
-    known = {
-        "DATABASES__CDR__DSN": data.dsn,
-        "DATABASES__ROUTING__DSN": data.dsn,
-        "AUTH__SECRETS": json.dumps([SECRET]),
-    }
+    known = on_database(data.dsn, AUTH__SECRETS=json.dumps([SECRET]))
     with serving(**known) as program:
         yield Run(data, program, TokenService([SECRET.encode()], None).issue(7))
     postgres.drop(data.name)

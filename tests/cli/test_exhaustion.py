@@ -11,12 +11,12 @@ import pytest
 
 from tests.conftest import SECRET
 from tests.load import Connection, connect, once
-from tests.programs import SERVICE, Program, environment, serving
+from tests.programs import SERVICE, Program, environment, on_database, serving
 
 pytestmark = pytest.mark.slow
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
-KNOWN = {"DATABASES__CDR__DSN": NOWHERE, "DATABASES__ROUTING__DSN": NOWHERE, "AUTH__SECRETS": json.dumps([SECRET])}
+KNOWN = on_database(NOWHERE, AUTH__SECRETS=json.dumps([SECRET]))
 LIST = "/api/rest/customer/v1/cdrs"
 SCRIPT = "/api/rest/customer/v1/docs/swagger-ui-bundle.js"
 MOST = 100 * 2**20  # Bytes beyond what the process takes before.

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Api, Data, Databases
 from tests.corpus import GOLDEN_SECRET
-from tests.programs import run
+from tests.programs import on_database, run
 
 NOWHERE = "host=127.0.0.1 port=1 dbname=x"
 EVERYTHING = "filter[time_start_gteq]=2026-03-01&filter[time_start_lt]=2026-03-12"
@@ -21,7 +21,7 @@ EVERYTHING = "filter[time_start_gteq]=2026-03-01&filter[time_start_lt]=2026-03-1
 @pytest.fixture
 def known(postgres: Databases, golden_database: str) -> dict[str, str]:
     dsn = postgres.dsn(golden_database)
-    return {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "AUTH__SECRETS": json.dumps([GOLDEN_SECRET])}
+    return on_database(dsn, AUTH__SECRETS=json.dumps([GOLDEN_SECRET]))
 
 
 def export(
@@ -87,7 +87,7 @@ def test_a_dynamic_subject_and_standard_output(known: dict[str, str]) -> None:
     [
         ("filter[foo_eq]=1", "x.csv", (), 2, "foo_eq is not allowed."),
         ("", "x.xlsx", (), 2, "--format: must be one of csv, ndjson, parquet"),
-        ("", "x.csv", ("--api-access", "99999"), 1, "no such access row"),
+        ("", "x.csv", ("--api-access", "99999"), 1, "access row, the customer or the profile does not exist"),
         ("", "nowhere/x.csv", (), 1, "No such file"),
     ],
 )
@@ -128,7 +128,7 @@ def test_a_question_mark_from_a_url_is_no_part_of_the_query(known: dict[str, str
 def test_a_parameter_without_effect_is_refused_before_any_database_is_asked(
     tmp_path: Path, query: str, name: str
 ) -> None:
-    nowhere = {"DATABASES__CDR__DSN": NOWHERE, "DATABASES__ROUTING__DSN": NOWHERE}
+    nowhere = on_database(NOWHERE)
     ended = export(nowhere, "cdrs", query, tmp_path / "x.csv")
     assert ended.returncode == 2
     assert ended.stderr == f"cdr-api: --query: {name} is not one of filter, sort, fields, include, count\n"
@@ -162,14 +162,14 @@ async def test_the_dialect_of_spreadsheets_is_the_apis(golden: Api, known: dict[
 def test_only_csv_has_dialects(known: dict[str, str], tmp_path: Path, suffix: str) -> None:
     words = ["export", "cdrs", "--api-access", "1", "--dialect", "excel", "--output", str(tmp_path / f"x.{suffix}")]
     ended = run(words, **known)
-    assert (ended.returncode, ended.stderr) == (2, "cdr-api: --dialect: only csv has dialects\n")
+    assert (ended.returncode, ended.stderr) == (2, "cdr-api: --dialect: requires --format csv\n")
 
 
 def test_a_file_that_did_not_become_whole_leaves_the_old_one(data: Data, tmp_path: Path) -> None:
     data.customer(7)
     for id in range(1, 4):
         data.call(id, vendor_id=7)
-    known = {"DATABASES__CDR__DSN": data.dsn, "DATABASES__ROUTING__DSN": data.dsn, "EXPORT__MAX_ROWS": "2"}
+    known = on_database(data.dsn, EXPORT__MAX_ROWS="2")
     output = tmp_path / "calls.csv"
     output.write_text("old")
     ended = run(["export", "incoming-cdrs", "--api-access", "7", "--output", str(output)], **known)

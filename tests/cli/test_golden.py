@@ -4,11 +4,11 @@ import pytest
 
 from tests.conftest import Databases
 from tests.corpus import CORPORA, replay
+from tests.programs import on_database
 
 
 @pytest.mark.parametrize(("corpus", "settings"), CORPORA)
 def test_every_recorded_request_is_answered_as_the_reference_did(
     postgres: Databases, golden_database: str, corpus: str, settings: dict[str, str]
 ) -> None:
-    dsn = postgres.dsn(golden_database)
-    replay(corpus, DATABASES__CDR__DSN=dsn, DATABASES__ROUTING__DSN=dsn, **settings)
+    replay(corpus, **on_database(postgres.dsn(golden_database)), **settings)

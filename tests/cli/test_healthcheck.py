@@ -3,15 +3,10 @@
 import signal
 import socket
 
-from tests.programs import free_port, run, serving
+from tests.programs import free_port, on_database, run, serving
 
 NOWHERE = "host=127.0.0.1 port=1 connect_timeout=1"
-SETTINGS = {
-    "DATABASES__CDR__DSN": NOWHERE,
-    "DATABASES__ROUTING__DSN": NOWHERE,
-    "AUTH__SECRETS": f'["{"x" * 32}"]',
-    "ADMIN__PORT": "",
-}
+SETTINGS = on_database(NOWHERE, AUTH__SECRETS=f'["{"x" * 32}"]', ADMIN__PORT="")
 
 
 def test_a_service_is_healthy_without_its_databases_and_not_once_it_has_ended() -> None:

@@ -14,10 +14,10 @@ from service.web.request_head import MAX_HEADERS, MAX_HEADERS_SIZE, MAX_LINE_SIZ
 from service.web.responses import SECURITY
 from tests.conftest import SECRET, Connect
 from tests.load import once
-from tests.programs import Program, serving
+from tests.programs import Program, on_database, serving
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
-KNOWN = {"DATABASES__CDR__DSN": NOWHERE, "DATABASES__ROUTING__DSN": NOWHERE, "AUTH__SECRETS": json.dumps([SECRET])}
+KNOWN = on_database(NOWHERE, AUTH__SECRETS=json.dumps([SECRET]))
 HOST = b"Host: x\r\n"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SECRET, Data, Databases
-from tests.programs import Program, environment
+from tests.programs import Program, environment, on_database
 
 ROOT = Path(__file__).parents[2]
 API = "/api/rest/customer/v1"
@@ -105,11 +105,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
 def test_it_prepares_a_database_and_serves(installed: Installed, postgres: Databases, elsewhere: Path) -> None:
     data = Data(postgres, postgres.create())
     known = environment(
-        DATABASES__CDR__DSN=data.dsn,
-        DATABASES__ROUTING__DSN=data.dsn,
-        AUTH__SECRETS=json.dumps([SECRET]),
-        LISTEN__PORT="0",
-        LOG__FORMAT="json",
+        **on_database(data.dsn), AUTH__SECRETS=json.dumps([SECRET]), LISTEN__PORT="0", LOG__FORMAT="json"
     )
     known = {name: value for name, value in known.items() if name != "PYTHONPATH"} | installed.variables
     config = done([*installed.command, "config"], elsewhere, known)

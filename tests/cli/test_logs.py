@@ -9,7 +9,7 @@ import pytest
 from service.auth.tokens import DynamicClaims, TokenService
 from tests.conftest import SECRET, Connect, Data
 from tests.load import once
-from tests.programs import Program, serving
+from tests.programs import Program, on_database, serving
 
 LIST = "/api/rest/customer/v1/cdrs"
 NUMBER = "447700900123"
@@ -21,13 +21,7 @@ COOKIE = "_yeti_customer_v1_session"
 def known(data: Data) -> dict[str, str]:
     data.customer(7)
     data.call(1, customer_id=7, dst_prefix_in=NUMBER)
-    return {
-        "DATABASES__CDR__DSN": data.dsn,
-        "DATABASES__ROUTING__DSN": data.dsn,
-        "AUTH__SECRETS": json.dumps([SECRET]),
-        "LOG__LEVEL": "debug",
-        "LOG__SLOW_REQUEST": "0.000001",
-    }
+    return on_database(data.dsn, AUTH__SECRETS=json.dumps([SECRET]), LOG__LEVEL="debug", LOG__SLOW_REQUEST="0.000001")
 
 
 def token(subject: int | DynamicClaims = 7) -> str:

@@ -57,10 +57,10 @@ def test_too_old_a_python_is_named_before_anything_is_made(
     interpreter(programs, "python3", *version)
     ended = make(checkout, programs, goal)
     named = ".".join(map(str, version))
-    wanted = f"Python 3.11 or later is needed, this is {named}: make {goal} PYTHON=python3.12"
+    wanted = f"Python 3.11 or later is required, this is {named}: make {goal} PYTHON=python3.12"
     assert ended.stderr.splitlines()[0] == wanted
     assert ended.returncode != 0
-    assert "making" not in ended.stdout
+    assert "Creating" not in ended.stdout
     assert not (checkout / ".venv").exists()
 
 
@@ -68,9 +68,9 @@ def test_a_python_that_is_missing_is_named(checkout: Path, programs: Path) -> No
     ended = make(checkout, programs, "run")
     assert ended.returncode != 0
     assert ended.stderr.splitlines()[0] == (
-        "Python 3.11 or later is needed, and there is no python3: make run PYTHON=/path/to/python3.12"
+        "Python 3.11 or later is required, and python3 does not exist: make run PYTHON=/path/to/python3.12"
     )
-    assert "no other-python:" in make(checkout, programs, "run", "PYTHON=other-python").stderr
+    assert "other-python does not exist:" in make(checkout, programs, "run", "PYTHON=other-python").stderr
 
 
 @pytest.mark.parametrize("newer", ["python3.11", "python3.12", "python3.13"])
@@ -87,7 +87,7 @@ def test_an_environment_that_was_not_finished_or_moved_is_made_again(checkout: P
     def made() -> bool:
         ended = make(checkout, programs, ".venv/made")
         assert ended.returncode == 0, ended.stderr
-        return "making a virtual environment" in ended.stdout
+        return "Creating a virtual environment" in ended.stdout
 
     (environment / "bin").mkdir(parents=True)
     (environment / "bin" / "python").symlink_to(sys.executable)  # As an interrupted venv leaves it, without pip.
@@ -100,7 +100,7 @@ def test_an_environment_that_was_not_finished_or_moved_is_made_again(checkout: P
     assert made()
     moved = checkout.with_name("moved")
     checkout.rename(moved)
-    assert "making a virtual environment" in make(moved, programs, "--dry-run", "run").stdout
+    assert "Creating a virtual environment" in make(moved, programs, "--dry-run", "run").stdout
 
 
 def test_help_lists_every_command(checkout: Path, programs: Path) -> None:

@@ -15,10 +15,10 @@ from service.db import schema
 from service.demo.postgres import Server
 from service.files import SQL
 from tests.conftest import SECRET, Databases
-from tests.programs import SERVICE, environment, run
+from tests.programs import SERVICE, environment, on_database, run
 
 NOWHERE = "postgresql://u:hidden@127.0.0.1:1/x"
-KNOWN = {"DATABASES__CDR__DSN": NOWHERE, "DATABASES__ROUTING__DSN": NOWHERE, "AUTH__SECRETS": json.dumps([SECRET])}
+KNOWN = on_database(NOWHERE, AUTH__SECRETS=json.dumps([SECRET]))
 
 
 @pytest.mark.parametrize("command", [["token"], ["export", "cdrs", "--output", "-", "--format", "csv"]])
@@ -26,7 +26,10 @@ KNOWN = {"DATABASES__CDR__DSN": NOWHERE, "DATABASES__ROUTING__DSN": NOWHERE, "AU
 def test_a_limit_is_never_dropped(command: list[str], limit: str) -> None:
     ended = run([*command, "--api-access", "7", limit, "1"], **KNOWN)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == f"cdr-api: {limit}: goes with --customer-id only; a row of sys.api_access has its own\n"
+    assert (
+        ended.stderr
+        == f"cdr-api: {limit}: requires --customer-id; the row in sys.api_access sets it for --api-access\n"
+    )
 
 
 # Mistakes that put a part of the password where libpq would name it.
@@ -50,7 +53,7 @@ KEYS = ("databases.cdr.dsn", "databases.routing.dsn", "databases.cdr.replicas")
 
 @pytest.mark.parametrize("dsn", MISTYPED)
 def test_a_mistyped_dsn_is_named_by_its_key_and_never_shown(dsn: str) -> None:
-    given = {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "DATABASES__CDR__REPLICAS": json.dumps([dsn])}
+    given = on_database(dsn, DATABASES__CDR__REPLICAS=json.dumps([dsn]))
     ended = run(["serve"], **{**KNOWN, **given})
     assert ended.returncode == 2
     for line, key in zip(ended.stderr.splitlines(), KEYS, strict=True):
@@ -104,7 +107,7 @@ def test_the_passwords_of_other_addresses_are_not_shown_either() -> None:
         (("2026-13-01", "2026-01-01"), "argument --from: '2026-13-01' is not a date; write one as 2026-03-01"),
         (("2026-01-01", "tomorrow"), "argument --to: 'tomorrow' is not a date; write one as 2026-03-01"),
         (("9999-12-31", "9999-12-31"), "--to: must be before 9999-12-31"),
-        (("2026-03-02", "2026-03-01"), "--to: lies before --from"),
+        (("2026-03-02", "2026-03-01"), "--to: must not be before --from"),
     ],
 )
 def test_days_that_cannot_be_used_are_named(days: tuple[str, str], said: str) -> None:

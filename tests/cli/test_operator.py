@@ -22,7 +22,7 @@ from service.files import SQL
 from service.observability import metrics
 from tests.conftest import SECRET, Connect, Data
 from tests.load import once, until
-from tests.programs import Program, run, serving
+from tests.programs import Program, on_database, run, serving
 
 CONFIG = Path(__file__).parents[2] / "config"
 RULES_TEST = Path(__file__).with_name("alerts_test.yml")
@@ -35,7 +35,7 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 def known(data: Data) -> dict[str, str]:
     data.customer(7)
     data.call(1, customer_id=7)
-    return {"DATABASES__CDR__DSN": data.dsn, "DATABASES__ROUTING__DSN": data.dsn, "AUTH__SECRETS": json.dumps([SECRET])}
+    return on_database(data.dsn, AUTH__SECRETS=json.dumps([SECRET]))
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def test_metrics_say_which_database_answers_even_without_traffic(tmp_path:
     with Server.start(tmp_path) as server, Server.start(tmp_path / "other") as other:
         schema.apply(server.dsn(), SQL / "schema" / "cdr")
         schema.apply(other.dsn(), SQL / "schema" / "routing")
-        dsns = {"DATABASES__CDR__DSN": server.dsn(), "DATABASES__ROUTING__DSN": other.dsn()}
+        dsns = on_database(server.dsn(), routing=other.dsn())
         with serving(**dsns, AUTH__SECRETS=json.dumps([SECRET])) as program:
             program.logged("database answers", times=2)
             await until(partial(reports, program, {"cdr": 1, "routing": 1, "ready": 1}))
@@ -190,7 +190,7 @@ def parts(node: Any) -> Iterator[Any]:
 def series() -> dict[str, set[str]]:
     """Every name that is exported, with its labels; what has no series yet has those that it is declared with."""
     secrets = json.dumps([SECRET])
-    with serving(DATABASES__CDR__DSN=NOWHERE, DATABASES__ROUTING__DSN=NOWHERE, AUTH__SECRETS=secrets) as program:
+    with serving(**on_database(NOWHERE), AUTH__SECRETS=secrets) as program:
         assert asyncio.run(once(program.url, LIST))[0] == 401
         text = asyncio.run(exported(program))
     declared = {m._name: set(m._labelnames) for m in vars(metrics).values() if isinstance(m, MetricWrapperBase)}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Data
-from tests.programs import SERVICE, environment, run
+from tests.programs import SERVICE, environment, on_database, run
 
 CALLS = 3
 HEADING = "id,duration"
@@ -22,7 +22,7 @@ def known(data: Data) -> dict[str, str]:
     data.customer(7)
     for id in range(1, CALLS + 1):
         data.call(id, vendor_id=7, duration=id)
-    return {"DATABASES__CDR__DSN": data.dsn, "DATABASES__ROUTING__DSN": data.dsn, "LOG__LEVEL": "error"}
+    return on_database(data.dsn, LOG__LEVEL="error")
 
 
 def words(output: Path | str, *more: str) -> list[str]:

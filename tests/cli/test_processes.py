@@ -12,7 +12,7 @@ import pytest
 from service.auth.tokens import TokenService
 from tests.conftest import SECRET, Connect, Data
 from tests.load import asking, once, until
-from tests.programs import Program, run, serving
+from tests.programs import Program, on_database, run, serving
 
 LIST = "/api/rest/customer/v1/incoming-cdrs"
 PATIENT = {"LISTEN__KEEPALIVE_GRACE": "20"}  # Ends early, as soon as no connection is left.
@@ -28,7 +28,7 @@ def rows(data: Data) -> None:
 
 @pytest.fixture
 def known(data: Data) -> dict[str, str]:
-    return {"DATABASES__CDR__DSN": data.dsn, "DATABASES__ROUTING__DSN": data.dsn, "AUTH__SECRETS": json.dumps([SECRET])}
+    return on_database(data.dsn, AUTH__SECRETS=json.dumps([SECRET]))
 
 
 def token(secret: str = SECRET) -> str:
@@ -139,7 +139,7 @@ async def test_a_reload_takes_new_settings_without_losing_a_request(
         assert (await once(program.url, LIST, Authorization=token(OTHER)))[0] == 200
         file.write_text("[auth]\nsecrets = []\n")
         program.process.send_signal(signal.SIGHUP)
-        refused = await logged(program, "settings cannot be used, the old ones stay")
+        refused = await logged(program, "invalid settings, keeping the old ones")
         assert refused["problems"] == ["auth.secrets: is required"]
         await logged(program, "serving", 6)
         assert (await once(program.url, LIST, Authorization=token(OTHER)))[0] == 200
@@ -175,7 +175,7 @@ def test_a_taken_port_is_said_in_one_line(known: dict[str, str], workers: str) -
 
 def test_customers_are_served_where_the_operators_port_is_taken(known: dict[str, str]) -> None:
     with serving(**known) as program, serving(**known, ADMIN__PORT=program.admin.rpartition(":")[2]) as other:
-        assert "admin.host, admin.port" in other.logged("no operator's port")["error"]
+        assert "admin.host, admin.port" in other.logged("admin port not available")["error"]
         assert other.url
 
 

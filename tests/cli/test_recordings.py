@@ -14,7 +14,7 @@ import pytest
 
 from service.auth.tokens import TokenService
 from tests.conftest import SECRET, Data
-from tests.programs import Program, serving
+from tests.programs import Program, on_database, serving
 from tests.storage import Storage
 
 PATH = "/api/rest/customer/v1/incoming-cdrs/{}/rec"
@@ -34,11 +34,7 @@ def settings(request: pytest.FixtureRequest, data: Data, tmp_path: Path, bucket:
         else:
             (tmp_path / f"{tag}.mp3").write_bytes(body)
     folder = {"RECORDINGS__MODE": "directory", "RECORDINGS__DIRECTORY": str(tmp_path)}
-    known = {
-        "DATABASES__CDR__DSN": data.dsn,
-        "DATABASES__ROUTING__DSN": data.dsn,
-        "AUTH__SECRETS": json.dumps([SECRET]),
-    }
+    known = on_database(data.dsn, AUTH__SECRETS=json.dumps([SECRET]))
     return known | (bucket.settings() if request.param == "s3" else folder)
 
 
@@ -68,7 +64,7 @@ def test_clients_that_leave_are_no_defect_and_keep_nobody_waiting(settings: dict
             with asking(program) as client:
                 assert client.recv(1000)
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # Leaves by a reset.
-            program.logged("answer broken off", times=number)
+            program.logged("response truncated", times=number)
         with asking(program) as client:
             taken = 0
             while taken < len(LONG):
@@ -90,7 +86,7 @@ def asking(program: Program) -> socket.socket:
 def test_a_client_that_takes_nothing_is_cut_off(settings: dict[str, str]) -> None:
     with serving(**settings, LISTEN__WRITE_TIMEOUT="0.2") as program:
         with asking(program) as client:
-            program.logged("answer broken off")
+            program.logged("response truncated")
             with pytest.raises(ConnectionResetError):
                 b"".join(iter(lambda: client.recv(2**20), b""))
             line = program.logged("request")
@@ -108,6 +104,6 @@ def test_a_client_that_reads_slowly_is_not_cut_off(settings: dict[str, str]) -> 
             for _ in range(50):
                 assert client.recv(32768, socket.MSG_WAITALL)
                 time.sleep(1)
-            assert "answer broken off" not in [event["event"] for event in program.events]
+            assert "response truncated" not in [event["event"] for event in program.events]
         assert program.end(signal.SIGTERM) == 0
         assert program.logged("request")["whole"] is False

@@ -202,7 +202,7 @@ def test_a_hidden_name_that_is_no_attribute_is_refused_with_the_nearest(
     assert cli.main(["config"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"cdr-api: resources.{setting}: {name!r} is not an attribute of ")
-    assert f"; the nearest is '{nearest}" in line
+    assert f"; did you mean '{nearest}" in line
 
 
 @pytest.mark.parametrize("words", [["serve"], ["export", "cdrs", "--customer-id", "1", "--output", "-"], ["demo"]])

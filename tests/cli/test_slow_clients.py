@@ -6,10 +6,10 @@ import pytest
 
 from tests.conftest import SECRET, Connect
 from tests.load import once
-from tests.programs import serving
+from tests.programs import on_database, serving
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
-KNOWN = {"DATABASES__CDR__DSN": NOWHERE, "DATABASES__ROUTING__DSN": NOWHERE, "AUTH__SECRETS": json.dumps([SECRET])}
+KNOWN = on_database(NOWHERE, AUTH__SECRETS=json.dumps([SECRET]))
 
 
 @pytest.mark.parametrize("begun", ["", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "])

@@ -121,7 +121,7 @@ async def test_the_statement_of_a_client_that_has_left_is_cancelled_on_the_serve
     empty_database: str, postgres: Databases
 ) -> None:
     pool, name = Pool("test", empty_database, LIMITS), empty_database.rpartition("/")[2]
-    running = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query LIKE 'SELECT pg_sleep%%'"
+    running = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event = 'PgSleep'"
     asked = asyncio.create_task(pool.fetch(Statement("SELECT pg_sleep(600)")))
     await until(lambda: postgres.execute("postgres", running, (name,)) == [(1,)])
     asked.cancel()

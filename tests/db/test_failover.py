@@ -60,9 +60,9 @@ async def test_a_promoted_standby_is_no_longer_read_from(
         await until(lambda: watched.replica.healthy)
         execute(standby.dsn, "SELECT pg_promote()")
         await until(lambda: not watched.replica.healthy)
-        assert watched.replica.reason == "it is not a standby, and not the primary itself"
+        assert watched.replica.reason == "the server is neither a standby nor the primary"
         assert await watched.router.fetch(Statement("SELECT inet_server_port()")) == [(primary.port,)]
-    assert "not a standby" in capsys.readouterr().out
+    assert "neither a standby" in capsys.readouterr().out
 
 
 async def test_a_replica_that_is_the_primary_itself_is_read_from(primary: Server) -> None:
@@ -73,7 +73,7 @@ async def test_a_replica_that_is_the_primary_itself_is_read_from(primary: Server
 async def test_another_server_is_not_a_replica(primary: Server, tmp_path: Path) -> None:
     with Server.start(tmp_path) as other:
         async with Watched(primary.dsn(), other.dsn()) as watched:
-            await until(lambda: watched.replica.reason == "it is not a standby, and not the primary itself")
+            await until(lambda: watched.replica.reason == "the server is neither a standby nor the primary")
 
 
 async def test_a_replica_whose_lag_cannot_be_asked_for_is_left_out_and_says_why(

@@ -1,7 +1,7 @@
 """Calls are read from a replica that is fit, and nobody notices when one is not: a real primary, a real standby."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from service.demo.postgres import Server
 from service.files import SQL
 from service.web.keys import STATE
 from tests.conftest import Serve
+from tests.load import until
 from tests.standby import Standby, execute
 
 WHERE = "SELECT pg_is_in_recovery()"
@@ -35,12 +36,6 @@ async def both(primary: Server, standby: Standby) -> AsyncIterator[ReplicaRouter
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     await made.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 # Nobody is told.
-            await asyncio.sleep(0)
 
 
 async def test_reads_go_to_the_replica(both: ReplicaRouter) -> None:

@@ -176,7 +176,7 @@ def test_a_failing_file_is_named_and_nothing_of_its_folder_is_kept(empty_databas
 
 
 def test_a_folder_without_sql_is_refused(empty_database: str, tmp_path: Path) -> None:
-    with pytest.raises(schema.SchemaError, match="no SQL files"):
+    with pytest.raises(schema.SchemaError, match="No SQL files"):
         schema.apply(empty_database, tmp_path / "nowhere")
 
 

@@ -10,7 +10,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,8 @@ from service.db import schema
 from service.demo.postgres import Server
 from service.files import SQL
 from tests.conftest import MEMORY, SECRET
-from tests.programs import Program, serving
+from tests.load import until
+from tests.programs import Program, on_database, serving
 
 PATHS = ("incoming-cdrs", "incoming-cdrs/1", "incoming-cdrs/404", "cdrs?include=account", "accounts")
 LIMITS = {
@@ -100,7 +101,7 @@ def prepared(made: Database) -> Iterator[Database]:
 
 @pytest.fixture
 def program(database: Database) -> Iterator[Program]:
-    dsns = {"DATABASES__CDR__DSN": database.dsn, "DATABASES__ROUTING__DSN": database.dsn}
+    dsns = on_database(database.dsn)
     with serving(**dsns, **LIMITS, AUTH__SECRETS=json.dumps([SECRET]), LOG__LEVEL="info") as running:
         running.logged("database answers", times=2)
         yield running
@@ -168,12 +169,6 @@ async def load(program: Program) -> AsyncIterator[Load]:
         await asyncio.gather(*clients)
     assert sum(running.statuses.values()) == running.sent
     assert running.statuses.keys() <= {200, 404, 503, 504}, running.statuses
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 # Nobody is told.
-            await asyncio.sleep(0.005)
 
 
 async def recovered(running: Load) -> float:

@@ -18,7 +18,7 @@ import pytest
 from service.auth.tokens import TokenService
 from tests.conftest import SECRET, Data
 from tests.load import until
-from tests.programs import Program, serving
+from tests.programs import Program, on_database, serving
 
 pytestmark = pytest.mark.slow
 
@@ -43,16 +43,15 @@ def calls(data: Data) -> Data:
 
 @pytest.fixture
 def program(calls: Data, tmp_path: Path) -> Iterator[Program]:
-    settings = {
-        "DATABASES__CDR__DSN": calls.dsn,
-        "DATABASES__ROUTING__DSN": calls.dsn,
-        "AUTH__SECRETS": json.dumps([SECRET]),
-        "RECORDINGS__MODE": "directory",
-        "RECORDINGS__DIRECTORY": str(tmp_path),
-        "LISTEN__MAX_CONNECTIONS_PER_ADDRESS": "1000",
-        "OVERLOAD__QUEUE": "40",
-        "OVERLOAD__CUSTOMER_QUEUE": "20",
-    }
+    settings = on_database(
+        calls.dsn,
+        AUTH__SECRETS=json.dumps([SECRET]),
+        RECORDINGS__MODE="directory",
+        RECORDINGS__DIRECTORY=str(tmp_path),
+        LISTEN__MAX_CONNECTIONS_PER_ADDRESS="1000",
+        OVERLOAD__QUEUE="40",
+        OVERLOAD__CUSTOMER_QUEUE="20",
+    )
     with serving(**settings) as running:
         yield running
         assert running.end(signal.SIGTERM) == 0

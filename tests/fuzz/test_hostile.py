@@ -15,7 +15,7 @@ from service.schemas.base import PREFIX
 from service.web.responses import SECURITY
 from tests.conftest import Databases
 from tests.corpus import GOLDEN_SECRET
-from tests.programs import Program, run, serving
+from tests.programs import Program, on_database, run, serving
 
 bounded = settings(max_examples=300, deadline=None, derandomize=True)
 LIST = f"{PREFIX}/incoming-cdrs".encode()
@@ -58,7 +58,7 @@ class Wire:
 @pytest.fixture(scope="module")
 def wire(postgres: Databases, golden_database: str) -> Iterator[Wire]:
     dsn = postgres.dsn(golden_database)
-    known = {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "AUTH__SECRETS": json.dumps([GOLDEN_SECRET])}
+    known = on_database(dsn, AUTH__SECRETS=json.dumps([GOLDEN_SECRET]))
     token = run(["token", "--api-access", "1"], **known).stdout.strip()
     with serving(**known) as program:
         yield Wire(program, token)

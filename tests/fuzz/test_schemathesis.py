@@ -13,7 +13,7 @@ import pytest
 from service.schemas.base import PREFIX
 from tests.conftest import Databases
 from tests.corpus import GOLDEN_SECRET
-from tests.programs import Program, run, serving
+from tests.programs import Program, on_database, run, serving
 
 ROOT = Path(__file__).parents[2]
 LISTENER = "2"  # An access row of the golden corpus that may hear recordings.
@@ -39,7 +39,7 @@ WAYS = {
 @pytest.fixture(scope="module")
 def known(postgres: Databases, golden_database: str) -> dict[str, str]:
     dsn = postgres.dsn(golden_database)
-    return {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "AUTH__SECRETS": json.dumps([GOLDEN_SECRET])}
+    return on_database(dsn, AUTH__SECRETS=json.dumps([GOLDEN_SECRET]))
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_nothing_is_a_table_too_and_so_are_many_row_groups() -> None:
 def test_a_value_that_a_type_cannot_hold_is_told_by_its_column() -> None:
     table = ParquetWriter(io.BytesIO(), RESOURCE, NAMES)
     table.write([record(1, time_start="10000-01-01T00:00:00.000Z")])
-    with pytest.raises(OverflowError, match="time-start holds what Parquet"):
+    with pytest.raises(OverflowError, match="time-start has a value that Parquet"):
         table.close()
 
 

@@ -51,10 +51,10 @@ def test_credentials_are_told_apart_by_the_headers_that_have_them() -> None:
 
 async def test_a_customer_is_one_client_by_all_its_tokens_once_they_are_known() -> None:
     clients = Clients(asyncio.get_running_loop())
-    assert clients.named(1, "192.0.2.1") == "192.0.2.1"
+    assert clients.key_of(1, "192.0.2.1") == "192.0.2.1"
     clients.identify(1, 7)
     clients.identify(2, 7)
-    assert {clients.named(1, "192.0.2.1"), clients.named(2, "192.0.2.2")} == {7}
+    assert {clients.key_of(1, "192.0.2.1"), clients.key_of(2, "192.0.2.2")} == {7}
     for number in range(MAX_KNOWN):
         clients.identify(10 + number, 8)
-    assert clients.named(1, "192.0.2.1") == "192.0.2.1"
+    assert clients.key_of(1, "192.0.2.1") == "192.0.2.1"

@@ -31,9 +31,9 @@ def test_one_caller_does_not_spend_what_another_has() -> None:
 
 def test_the_number_of_callers_is_bounded() -> None:
     limited = TokenBucketLimiter(1, 10)
-    for caller in range(token_bucket.MAX_CUSTOMERS + 100):
+    for caller in range(token_bucket.MAX_BUCKETS + 100):
         limited.take(caller, 0)
-    assert len(limited._tokens) == token_bucket.MAX_CUSTOMERS
+    assert len(limited._tokens) == token_bucket.MAX_BUCKETS
 
 
 @given(st.integers(1, 20), st.floats(0.1, 1000), st.lists(st.floats(0, 10), min_size=1, max_size=60))

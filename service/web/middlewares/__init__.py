@@ -1,4 +1,4 @@
-"""The stations every request passes, in this order on the way in and backwards on the way out."""
+"""The middlewares, from the outermost to the innermost."""
 
 from service.web.middlewares.authenticate import authenticate
 from service.web.middlewares.conditional import conditional
@@ -9,6 +9,6 @@ from service.web.middlewares.overload import overload
 from service.web.middlewares.rate_limit import rate_limit
 from service.web.middlewares.request_id import request_id
 from service.web.middlewares.route import route
-from service.web.middlewares.static import pages
+from service.web.middlewares.static import static
 
-MIDDLEWARES = (request_id, observe, errors, pages, route, authenticate, rate_limit, overload, negotiate, conditional)
+MIDDLEWARES = (request_id, observe, errors, static, route, authenticate, rate_limit, overload, negotiate, conditional)

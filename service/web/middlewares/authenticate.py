@@ -1,4 +1,4 @@
-"""Identifies the caller by the token in a header or a cookie, and renews the cookie if the token came from there."""
+"""Identifies the caller by the token in Authorization or a cookie, and renews the cookie."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler

@@ -1,4 +1,4 @@
-"""Tags documents by what they hold, and answers 304 to a client that has the same already (contract 11.2, D4)."""
+"""Adds entity tags to documents, and responds with 304 if the client has the same document (contract 11.2, D4)."""
 
 import re
 
@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 from service.web import entity_tags
 from service.web.responses import NO_STORE
 
-KEPT = ("vary", "content-security-policy")  # What a 304 says again.
+KEPT = ("vary", "content-security-policy")  # Headers that a 304 repeats.
 REVALIDATE = "max-age=0, private, must-revalidate"
 ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
 
@@ -24,7 +24,7 @@ async def conditional(request: web.Request, handler: Handler) -> web.StreamRespo
 
 
 def tagged(request: web.Request, response: web.Response, tag: str) -> web.Response:
-    """The response with its tag, or 304 where the client has it already."""
+    """The response with its tag, or 304 if the client has the same."""
     if _has(request, tag):
         kept = {name: response.headers[name] for name in KEPT if name in response.headers}
         response = web.Response(status=304, headers=kept)

@@ -1,4 +1,4 @@
-"""Turns whatever goes wrong into an error document; what was not foreseen is logged, and never shown."""
+"""Converts exceptions to error documents. Unexpected exceptions are logged and not shown to clients."""
 
 import structlog
 from aiohttp import web
@@ -17,7 +17,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except ApiError as error:
         return responses.error_document(error)
-    except web.HTTPException as error:  # What aiohttp itself refuses, such as a target that is not a path.
+    except web.HTTPException as error:  # Raised by aiohttp, for example for an invalid request target.
         described = ApiError(ErrorObject(error.reason, error.reason, str(error.status)))
         return responses.error_document(described, error.status)
     except Exception as error:

@@ -1,7 +1,4 @@
-"""Refuses clients that do not take JSON:API, and finds out who wants a list as a table instead.
-
-Recordings are asked for by players, which name other types.
-"""
+"""Content negotiation: JSON:API or, for lists, a table. Recordings and other types ignore Accept."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -29,7 +26,7 @@ async def negotiate(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 def _table(request: web.Request, accept: Accept, acceptable: bool) -> Format | None:
-    """The format of a list that is to be a table; its query does not matter where Accept is refused anyway."""
+    """The format if a list is requested as a table. Errors in the query do not matter if Accept is not acceptable."""
     try:
         return export_request.format_of(parameters.of(request), accept)
     except ApiError:

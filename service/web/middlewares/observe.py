@@ -1,4 +1,4 @@
-"""Measures each request and writes a line for it, without anything of what is asked, which may be a phone number."""
+"""Metrics and a log line for each request, without path and query, which may contain phone numbers."""
 
 import asyncio
 import time
@@ -11,35 +11,34 @@ from aiohttp.typedefs import Handler
 from service.observability import metrics, timings
 from service.observability.timings import Timing
 from service.web import proxies
-from service.web.keys import BROKEN_OFF, BYTES_SENT, CALLER, ENDPOINT, RESPONSE_STARTED, STARTED, STATE
+from service.web.keys import BYTES_SENT, CALLER, ENDPOINT, RESPONSE_STARTED, STARTED, STATE, TRUNCATED
 
-GONE = 499  # As nginx calls a client that went away before its answer.
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that disconnected before the response.
 
 log = structlog.get_logger()
 
 
 @web.middleware
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-    under_way, task = request.app[STATE].in_flight, request.task
-    under_way[task] = request
+    in_flight, task = request.app[STATE].in_flight, request.task
+    in_flight[task] = request
     try:
         response = await handler(request)
     except asyncio.CancelledError:
-        _note(request, GONE, request.get(BYTES_SENT, 0))
+        _note(request, CLIENT_CLOSED_REQUEST, request.get(BYTES_SENT, 0))
         raise
     finally:
-        del under_way[task]
-    gone = request.get(BROKEN_OFF, request.transport is None)
-    size = 0 if gone else response.content_length or response.body_length
-    _note(request, GONE if gone else response.status, request.get(BYTES_SENT, size))
+        del in_flight[task]
+    disconnected = request.get(TRUNCATED, request.transport is None)
+    size = 0 if disconnected else response.content_length or response.body_length
+    _note(request, CLIENT_CLOSED_REQUEST if disconnected else response.status, request.get(BYTES_SENT, size))
     return response
 
 
 def _note(request: web.Request, status: int, size: int) -> None:
     now = time.monotonic()
-    seconds = (
-        request.get(RESPONSE_STARTED, now) - request[STARTED]
-    )  # What is streamed takes as long as its client likes.
+    # Without the time for streaming, which depends on the client.
+    seconds = request.get(RESPONSE_STARTED, now) - request[STARTED]
     route, caller = request.get(ENDPOINT), request.get(CALLER)
     method = request.method if request.method in hdrs.METH_ALL else "other"
     _measure(method, route.template if route else "none", status, size, seconds)
@@ -48,7 +47,7 @@ def _note(request: web.Request, status: int, size: int) -> None:
         "path": route.template if route else None,
         "status": status,
         "bytes": size,
-        "whole": BROKEN_OFF not in request,
+        "whole": TRUNCATED not in request,
         "duration_ms": round(1000 * (now - request[STARTED]), 3),
         "api_access": caller.api_access_id if caller else None,
         "customer": caller.customer_id if caller else None,
@@ -67,7 +66,7 @@ def _measure(method: str, route: str, status: int, size: int, seconds: float) ->
 
 
 def _named(statements: Sequence[Timing]) -> dict[str, float]:
-    """Milliseconds by pool and file of the SQL."""
+    """Milliseconds by `<pool>.<statement>`."""
     named: dict[str, float] = {}
     for timing in statements:
         name = f"{timing.pool}.{timing.statement}"

@@ -1,6 +1,6 @@
-"""Limits how many requests work at once, fairly among customers; refuses those that would wait too long.
+"""Limits concurrent requests, fairly among customers; refuses requests that would wait too long.
 
-A handler whose response takes as long as its client likes gives its slot back before that.
+Handlers of streamed responses release their slot before streaming.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from service.web.keys import CALLER, SLOT, STATE
 
 @web.middleware
 async def overload(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if CALLER not in request:  # Logins wait for a thread instead.
+    if CALLER not in request:  # Logins have another limiter.
         return await handler(request)
     try:
         request[SLOT] = slot = await request.app[STATE].limiter.acquire(request[CALLER].customer_id)
@@ -24,7 +24,7 @@ async def overload(request: web.Request, handler: Handler) -> web.StreamResponse
         metrics.REQUESTS_REFUSED.labels(error.reason).inc()
         raise busy("Too many requests are waiting.") from error
     try:
-        if request.transport is None:  # The client has gone away while it waited.
+        if request.transport is None:  # The client disconnected while the request waited.
             raise asyncio.CancelledError
         return await handler(request)
     finally:

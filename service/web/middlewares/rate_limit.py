@@ -1,4 +1,4 @@
-"""Sends away a customer who asks more often than allowed; what is left is in the headers of every answer."""
+"""Limits the request rate of each customer."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Starts the clocks of a request and names it: by the client's X-Request-Id, cleaned, or by a UUID (contract 11.4)."""
+"""Starts the timing of a request and assigns its id: the cleaned X-Request-Id header, or a UUID (contract 11.4)."""
 
 import re
 import time
@@ -12,14 +12,14 @@ from service.observability import timings
 from service.web.keys import REQUEST_ID, STARTED
 
 UNWANTED = re.compile(r"[^A-Za-z0-9_@-]")
-LONGEST = 255
+MAX_LENGTH = 255
 
 
 @web.middleware
 async def request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[STARTED] = time.monotonic()
     given = request.headers.get("X-Request-Id", "")
-    request[REQUEST_ID] = UNWANTED.sub("", given)[:LONGEST] if given.strip() else str(uuid.uuid4())
-    bind_contextvars(request_id=request[REQUEST_ID])  # Each request is a task with a context of its own.
+    request[REQUEST_ID] = UNWANTED.sub("", given)[:MAX_LENGTH] if given.strip() else str(uuid.uuid4())
+    bind_contextvars(request_id=request[REQUEST_ID])  # Each request is a task with its own context.
     timings.collect()
     return await handler(request)

@@ -1,4 +1,4 @@
-"""Finds what the path asks for; a path or verb that is not served is refused before anything else is asked (D14)."""
+"""Finds the route. Unknown paths and methods are rejected before authentication (D14)."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler

@@ -1,4 +1,4 @@
-"""Answers with the files that anybody may read, before it matters who asks and what for."""
+"""Serves the public files, before routing and authentication."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -10,6 +10,6 @@ from service.web.routes import METHODS
 
 
 @web.middleware
-async def pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def static(request: web.Request, handler: Handler) -> web.StreamResponse:
     file = files.find(request.app[STATE].static_files, request.rel_url.raw_path) if request.method in METHODS else None
     return tagged(request, file.response(), file.tag) if file else await handler(request)

@@ -1,4 +1,4 @@
-"""OpenAPI 3.1: the declarations of the resources to a document that describes everything that is served."""
+"""Generates the OpenAPI 3.1 document from the declarations of the resources."""
 
 from service.web.openapi.document import document
 

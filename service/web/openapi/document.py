@@ -1,4 +1,4 @@
-"""The whole document, as plain values."""
+"""The complete OpenAPI document."""
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
@@ -17,25 +17,25 @@ SECURITY_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A token in `Authorization`, with or without the word `Bearer`.",
+        "description": "A token in `Authorization`, with or without the prefix `Bearer`.",
     },
     "session": {
         "type": "apiKey",
         "in": "cookie",
         "name": COOKIE,
-        "description": "A token in a cookie, which the answer renews.",
+        "description": "A token in a cookie, which every response renews.",
     },
 }
 
 
 TAGS = [
-    {"name": "auth", "description": "Logins and sessions."},
-    {"name": "statistics", "description": "Numbers of calls, minutes and money over time."},
+    {"name": "auth", "description": "Login and sessions."},
+    {"name": "statistics", "description": "Numbers, durations and prices of calls over time."},
 ]
 
 
 def document(resources: Mapping[str, Resource], settings: Settings) -> dict[str, Any]:
-    """OpenAPI 3.1 for the service as it is configured."""
+    """The OpenAPI 3.1 document of the configured service."""
     described = [*operations.files()]
     for resource in resources.values():
         described += operations.of(resource, settings)
@@ -70,7 +70,7 @@ def _paths(described: Iterable[Operation]) -> dict[str, Any]:
 
 
 def _path(operation: Operation) -> dict[str, Any]:
-    """GET and HEAD take the same, and answer the same but for the body."""
+    """The operations of a path; each GET also defines HEAD."""
     answers = dict(sorted(operation.answers.items()))
     if operation.method != "get":
         verb = _verb(operation, operation.id, operation.summary, answers)
@@ -78,7 +78,7 @@ def _path(operation: Operation) -> dict[str, Any]:
     return {
         "parameters": operation.parameters,
         "get": _verb(operation, operation.id, operation.summary, answers),
-        "head": _verb(operation, f"{operation.id}Head", "The headers alone", responses.without_content(answers)),
+        "head": _verb(operation, f"{operation.id}Head", "Only the headers", responses.without_content(answers)),
     }
 
 

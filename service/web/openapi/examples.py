@@ -1,4 +1,4 @@
-"""Examples: answers that were recorded, in a file, and refusals, made in the way that the service makes them."""
+"""Examples: recorded responses from a file, and generated error documents."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from service.web.responses import status_of
 Example = dict[str, Any]
 ExampleTable: TypeAlias = Mapping[str, tuple[str, Callable[[Resource], ApiError]]]
 
-# Mistakes in a query by a name for each: the query, and what a resource answers to it.
+# Examples of invalid queries by name: the query, and the resulting error.
 RECORD: ExampleTable = {
     "broken-escape": ("sort=%", lambda _: errors.bad_request("The query string has a broken percent-encoding.")),
     "unknown-type": ("fields[nosuch]=id", lambda _: errors.unknown_resource_type("nosuch")),
@@ -81,20 +81,20 @@ UNKNOWN_UUID = "00000000-0000-0000-0000-000000000000"
 
 
 def wide(most_days: int) -> ExampleTable:
-    """An export of more days than are allowed, unless a century is."""
+    """An export that exceeds the limit of days, unless the limit is a century."""
     if most_days >= WIDE_DAYS:
         return {}
     return {"export-too-wide": (WIDE, lambda _: errors.export_too_wide(WIDE_DAYS, most_days))}
 
 
-def listed(operation: str, resource: Resource, way: str) -> dict[str, Example]:
-    """What a list answered as `cursors` or as a table; no table where it may show what is hidden."""
+def list_examples(operation: str, resource: Resource, way: str) -> dict[str, Example]:
+    """The recorded response of a list as `page`, as `cursors` or as a table; no table if attributes are hidden."""
     hidden = resource.hidden and way in FORMATS
     return {} if hidden else recorded(f"{operation}/{way}", resource.registry)
 
 
 def recorded(operation: str, resources: Mapping[str, Resource]) -> dict[str, Example]:
-    """What an operation answered, less what is hidden here; nothing where that has not been recorded."""
+    """The recorded response of an operation without hidden attributes; empty if there is none."""
     found = _recordings().get(operation)
     if found is None:
         return {}
@@ -102,24 +102,24 @@ def recorded(operation: str, resources: Mapping[str, Resource]) -> dict[str, Exa
 
 
 def refused(refusal: ApiError, summary: str) -> dict[str, Example]:
-    """An error document as it is sent."""
+    """An error document."""
     return {"refused": {"summary": summary, "value": json.loads(document.errors(refusal.errors, status_of(refusal)))}}
 
 
 def bad_queries(resource: Resource, table: ExampleTable) -> dict[str, Example]:
-    """What is answered to the queries of a table."""
+    """The responses to the queries of a table."""
     return {name: refused(refusal(resource), f"?{query}")["refused"] for name, (query, refusal) in table.items()}
 
 
 def bad_identifier(resource: Resource) -> dict[str, Example]:
-    """What is answered to an id that is none; a UUID that is none is an unknown path."""
+    """The response to an invalid id. An invalid UUID is an unknown path instead."""
     if not resource.integer_ids:
         return {}
     return {"bad-id": refused(errors.invalid_id("x"), f"/{resource.type}/x")["refused"]}
 
 
 def missing(resource: Resource) -> dict[str, Example]:
-    """What is answered to an id that the caller does not have."""
+    """The response to an unknown id."""
     identifier = "-1" if resource.integer_ids else UNKNOWN_UUID
     return refused(errors.record_not_found(identifier), f"/{resource.type}/{identifier}")
 
@@ -131,7 +131,7 @@ def _recordings() -> dict[str, Any]:
 
 
 def _visible(node: Any, resources: Mapping[str, Resource]) -> Any:
-    """A document without what records of its types do not show."""
+    """A document without hidden attributes."""
     if isinstance(node, list):
         return [_visible(item, resources) for item in node]
     if not isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""What can be asked: each path with its parameters and its answers."""
+"""The operations of resources and files, with their parameters and responses."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from service.web.openapi.responses import Responses
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A verb on a path below the common prefix; what is read by GET is read by HEAD as well."""
+    """A method on a path below the common prefix. GET implies HEAD."""
 
     path: str
     id: str
@@ -40,10 +40,10 @@ def of(resource: Resource, settings: Settings) -> Iterator[Operation]:
 
 
 def files() -> Iterator[Operation]:
-    """What describes the rest, for everybody."""
+    """The public documentation files."""
     for path, name, summary, media_type in (
-        ("/openapi.json", "getOpenapi", "This description", "application/json"),
-        ("/docs", "getDocs", "A page to read it and to try requests on", "text/html"),
+        ("/openapi.json", "getOpenapi", "This document", "application/json"),
+        ("/docs", "getDocs", "Documentation page that can send requests", "text/html"),
     ):
         answers = responses.file(summary, media_type)
         yield Operation(path, name, summary, "documentation", parameters.SEEN, answers, public=True)
@@ -55,17 +55,17 @@ def _list(resource: Resource, most_days: int) -> Operation:
     if resource.meta.window:
         bad |= examples.wide(most_days)
     answers = {
-        "200": responses.listing(resource.type, partial(examples.listed, name, resource)),
-        "400": responses.refusal("The query has mistakes.", examples.bad_queries(resource, bad)),
+        "200": responses.list_response(resource.type, partial(examples.list_examples, name, resource)),
+        "400": responses.refusal("Invalid query parameters.", examples.bad_queries(resource, bad)),
         **responses.document(),
     }
     window = ", by default those of the last 24 hours" if resource.meta.window else ""
     return Operation(
         f"/{resource.type}",
         name,
-        f"A page of {resource.type}{window}, or all of them as a table",
+        f"A page of {resource.type}{window}, or all records as a table",
         resource.type,
-        parameters.listing(resource),
+        parameters.list_parameters(resource),
         answers,
     )
 
@@ -73,7 +73,9 @@ def _list(resource: Resource, most_days: int) -> Operation:
 def _one(resource: Resource) -> Operation:
     name = f"get{_camel(resource.singular)}"
     answers = {
-        "200": responses.answer("The record.", f"{resource.type}-document", examples.recorded(name, resource.registry)),
+        "200": responses.document_response(
+            "The record.", f"{resource.type}-document", examples.recorded(name, resource.registry)
+        ),
         "400": _bad(resource, resource, examples.RECORD),
         "404": _missing(resource),
         **responses.document(),
@@ -86,7 +88,9 @@ def _related(resource: Resource, account: ToAccount) -> Operation:
     name = f"get{_camel(resource.singular)}{_camel(ACCOUNT)}"
     target = resource.accounts
     answers = {
-        "200": responses.answer("It, or null.", f"{target.type}-or-null", examples.recorded(name, resource.registry)),
+        "200": responses.document_response(
+            "The account, or null.", f"{target.type}-or-null", examples.recorded(name, resource.registry)
+        ),
         "400": _bad(resource, target, {**examples.RECORD, **examples.PAGE}),
         "404": _missing(resource),
         **responses.document(),
@@ -105,19 +109,19 @@ def _linkage(resource: Resource) -> Operation:
     name = f"get{_camel(resource.singular)}{_camel(ACCOUNT)}Linkage"
     recorded = examples.recorded(name, resource.registry)
     answers = {
-        "200": responses.answer("Type and id, or null.", f"{resource.type}-linkage", recorded),
+        "200": responses.document_response("Type and id, or null.", f"{resource.type}-linkage", recorded),
         "400": _bad(resource, resource, {}),
         "404": _missing(resource),
         **responses.document(),
     }
     path = f"/{resource.type}/{{id}}/relationships/{ACCOUNT}"
     taken = [parameters.identifier(resource), *parameters.SEEN]
-    return Operation(path, name, f"Which record the {ACCOUNT} is", resource.type, taken, answers)
+    return Operation(path, name, f"Relationship to the {ACCOUNT}", resource.type, taken, answers)
 
 
 def _recording(resource: Resource, settings: Recordings) -> Operation:
     missing = _missing(resource)
-    missing["description"] += " The body is empty where there is no recording, or none that the caller may hear."
+    missing["description"] += " The body is empty if the recording does not exist or may not be downloaded."
     missing["headers"]["vary"] = {**responses.HEADERS["vary"], "required": False}
     missing["content"] |= {media_type: {} for media_type in ("text/html", *SIMPLE_TYPES[1:])}
     answers = {
@@ -129,7 +133,7 @@ def _recording(resource: Resource, settings: Recordings) -> Operation:
     return Operation(
         f"/{resource.type}/{{id}}/rec",
         f"get{_camel(resource.singular)}Recording",
-        "The recording of the call, whatever Accept says",
+        "The recording of the call; Accept is ignored",
         resource.type,
         [parameters.identifier(resource), *parameters.SEEN[1:]],
         answers,
@@ -137,15 +141,15 @@ def _recording(resource: Resource, settings: Recordings) -> Operation:
 
 
 def _bad(resource: Resource, asked: Resource, table: examples.ExampleTable) -> responses.Response:
-    """What is wrong with the id, or with a query that is read as one for `asked`."""
+    """The response to an invalid id, or to invalid query parameters, which are those of `asked`."""
     return responses.refusal(
-        "The id or the query has mistakes.",
+        "Invalid id or query parameters.",
         {**examples.bad_identifier(resource), **examples.bad_queries(asked, table)},
     )
 
 
 def _missing(resource: Resource) -> responses.Response:
-    return responses.refusal("There is no such record that the caller may see.", examples.missing(resource))
+    return responses.refusal("The record does not exist or is not in the caller's scope.", examples.missing(resource))
 
 
 def _camel(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The parameters of requests, in the path, the query and the header."""
+"""Path, query and header parameters."""
 
 from typing import Any
 
@@ -13,26 +13,26 @@ Parameter = dict[str, Any]
 
 MEANINGS = {
     "eq": "Equal to the value.",
-    "not_eq": "Not equal to the value; records without one are left out.",
+    "not_eq": "Not equal to the value; records without a value are excluded.",
     "gt": "Greater than the value.",
-    "gteq": "Greater than the value, or equal.",
+    "gteq": "Greater than or equal to the value.",
     "lt": "Less than the value.",
-    "lteq": "Less than the value, or equal.",
+    "lteq": "Less than or equal to the value.",
     "in": "One of the values.",
-    "not_in": "None of the values; records without one are left out.",
-    "cont": "Contains the text, in any case of letters.",
-    "start": "Begins with the text, in any case of letters.",
-    "end": "Ends with the text, in any case of letters.",
-    "starts_with": "Begins with the text, in the same case of letters.",
-    "ends_with": "Ends with the text, in the same case of letters.",
-    "cont_any": "Contains one of the texts, in any case of letters.",
+    "not_in": "None of the values; records without a value are excluded.",
+    "cont": "Contains the text, case-insensitive.",
+    "start": "Starts with the text, case-insensitive.",
+    "end": "Ends with the text, case-insensitive.",
+    "starts_with": "Starts with the text, case-sensitive.",
+    "ends_with": "Ends with the text, case-sensitive.",
+    "cont_any": "Contains one of the texts, case-insensitive.",
 }
 
 COMMON: dict[str, Parameter] = {
     name: {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
     for name, description in (
-        ("If-None-Match", "Entity tags of what the client has already, or `*`."),
-        ("X-Request-Id", "A name for the request, which its answer and the log repeat."),
+        ("If-None-Match", "Entity tags of cached responses, or `*`."),
+        ("X-Request-Id", "Id of the request, which is repeated in the response and the log."),
     )
 }
 SEEN: list[Parameter] = [{"$ref": f"#/components/parameters/{name}"} for name in COMMON]
@@ -50,50 +50,50 @@ def identifier(resource: Resource) -> Parameter:
     }
 
 
-def listing(resource: Resource) -> list[Parameter]:
-    """What a list takes."""
+def list_parameters(resource: Resource) -> list[Parameter]:
+    """The parameters of a list."""
     filters = (_filter(rule) for rule in resource.filters.values())
     return [*_pages(), *_cursors(), *_tables(), _sort(resource), *record(resource), *filters]
 
 
 def record(resource: Resource) -> list[Parameter]:
-    """What a single record takes: which members are shown."""
+    """The parameters of a single record."""
     if resource.account is None:
         return [_fieldset(resource), *SEEN]
     return [_fieldset(resource), _fieldset(resource.accounts), _include(), *SEEN]
 
 
 def related(resource: Resource) -> list[Parameter]:
-    """What asking for a related record of the resource takes."""
+    """The parameters of a related record."""
     return [_fieldset(resource), *SEEN]
 
 
 def _query(name: str, description: str, schema: dict[str, Any]) -> Parameter:
-    """Lists are separated by commas."""
+    """A query parameter. Arrays are comma-separated."""
     separated = {"style": "form", "explode": False} if schema.get("type") == "array" else {}
     return {"name": name, "in": "query", "description": description, **separated, "schema": schema}
 
 
 def _pages() -> list[Parameter]:
-    """Without `default`, which the page would send along, also where a list is to be a table."""
+    """Without `default`, which Swagger UI would send, even for exports."""
     size = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE}
     return [
         _query(
             "page[number]",
-            f"Which page, {Page().number} unless told; fewer than 2^63 records may come before it.",
+            f"Page number, default {Page().number}. Fewer than 2^63 records may precede the page.",
             {"type": "integer", "minimum": 1},
         ),
-        _query("page[size]", f"How many records a page holds, {Page().size} unless told.", size),
+        _query("page[size]", f"Number of records on a page, default {Page().size}.", size),
     ]
 
 
 def _cursors() -> list[Parameter]:
     cursor = {"type": "string", "format": "cursor", "pattern": "^[A-Za-z0-9_-]*$"}
     ends = (
-        ("after", "The records after a cursor, or from the list's start where it is empty; not with `page[number]`."),
-        ("before", "The records just before a cursor, or the list's end where it is empty; not with `page[number]`."),
+        ("after", "Records after this cursor; empty: from the start of the list. Not with `page[number]`."),
+        ("before", "Records before this cursor; empty: at the end of the list. Not with `page[number]`."),
     )
-    text = "Whether a page by cursors tells the number of all records. Other pages always do."
+    text = "Whether a cursor page contains the total number of records. Numbered pages always do."
     return [
         *({**_query(f"page[{end}]", meaning, cursor), "allowEmptyValue": True} for end, meaning in ends),
         _query("page[total]", text, {"type": "boolean"}),
@@ -101,12 +101,12 @@ def _cursors() -> list[Parameter]:
 
 
 def _tables() -> list[Parameter]:
-    text = "All records as a table rather than a page; it counts before `Accept`, and does not go with `page`."
+    text = "Exports all records in this format instead of a page. Overrides `Accept`. Not with `page`."
     dialect = (
-        "For `csv`, a file that Excel and LibreOffice open where the decimal separator is a comma: UTF-8 with a byte "
-        "order mark, semicolons, decimal commas, and phone numbers kept as text. Elsewhere without effect or refused."
+        "For `csv`: a file for Excel and LibreOffice with a comma as decimal separator: UTF-8 with a byte order mark, "
+        "semicolons, decimal commas, and phone numbers as text. Not allowed for other formats, ignored for pages."
     )
-    counted = "Whether a table's records are counted first, for `x-total-count`."
+    counted = "Whether the records of an export are counted first and sent as `x-total-count`."
     return [
         _query("format", text, {"type": "string", "enum": ["json", *FORMATS]}),
         _query("dialect", dialect, {"type": "string", "enum": [DIALECT]}),
@@ -117,7 +117,7 @@ def _tables() -> list[Parameter]:
 def _sort(resource: Resource) -> Parameter:
     keys = [f"{sign}{name}" for name in resource.sort_keys for sign in ("", "-")]
     standard = resource.meta.default_sort
-    text = f"The order; `-` is descending. Without it, `{standard}`. Ties are ordered by `id`."
+    text = f"Sort keys; `-` means descending. Default: `{standard}`. Ties are ordered by `id`."
     return _query("sort", text, {"type": "array", "items": {"type": "string", "enum": keys}})
 
 
@@ -129,7 +129,7 @@ def _fieldset(resource: Resource) -> Parameter:
 
 def _include() -> Parameter:
     items = {"type": "string", "enum": [ACCOUNT]}
-    return _query("include", "Adds what the records point to as `included`.", {"type": "array", "items": items})
+    return _query("include", "Adds related records as `included`.", {"type": "array", "items": items})
 
 
 def _filter(rule: FilterRule) -> Parameter:

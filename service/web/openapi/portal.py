@@ -1,4 +1,4 @@
-"""What a customer portal asks for besides records: logins, sessions, and statistics of calls."""
+"""The operations for customer portals: login, session, and statistics of calls."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from service.web.openapi.schemas import Schema
 from service.web.statistics import TOO_MANY_BUCKETS
 
 JSON = "application/json"
-SOMEBODY: Schema = {
+CREDENTIALS: Schema = {
     "type": "object",
     "required": ["auth"],
     "properties": {
@@ -26,11 +26,9 @@ SOMEBODY: Schema = {
             "type": "object",
             "required": ["login", "password"],
             "properties": {
-                "login": {"type": "string", "description": "Compared exactly."},
-                "password": {"type": "string", "description": "Of which bcrypt reads 72 bytes."},
-                "cookie_auth": {
-                    "description": "Whether the token comes in a cookie; only null, false and the empty text are false."
-                },
+                "login": {"type": "string", "description": "Login, case-sensitive."},
+                "password": {"type": "string", "description": "Password; only the first 72 bytes count."},
+                "cookie_auth": {"description": "Send the token as a cookie, unless null, false or an empty string."},
             },
         }
     },
@@ -57,7 +55,7 @@ QUALITY: Mapping[str, Schema] = {
 
 
 def operations(resources: Mapping[str, Resource], settings: Settings) -> Iterator[Operation]:
-    """The operations, without those that are left to another service."""
+    """The operations, without /auth if it is disabled."""
     if settings.auth.login:
         yield from _auth()
     for name, statistic in STATISTICS.items():
@@ -69,11 +67,11 @@ def _auth() -> Iterator[Operation]:
     yield Operation(
         "/auth",
         "getSession",
-        "Whether the token is valid, and what its holder may do",
+        "Check the token and show its permissions",
         "auth",
         parameters.SEEN[1:],
         {
-            "200": _plain("Whether recordings may be heard.", PERMISSION, {"allow-rec": False}, "no-store"),
+            "200": _plain("Whether recordings may be downloaded.", PERMISSION, {"allow-rec": False}, "no-store"),
             **responses.shared("401", "429"),
             **failures,
         },
@@ -81,13 +79,13 @@ def _auth() -> Iterator[Operation]:
     yield Operation(
         "/auth",
         "logIn",
-        "Log in: a token, or a session in a cookie. A form with `auth[login]` and `auth[password]` is read as well",
+        "Log in for a token or a session cookie. A form with `auth[login]` and `auth[password]` is accepted as well",
         "auth",
         (),
         {
             "201": _plain("A token, or an empty body and a cookie.", TOKEN, None, "no-store", "set-cookie"),
             "400": responses.refusal(
-                "The body cannot be read.",
+                "Invalid body.",
                 {
                     "no-auth": examples.refused(errors.bad_request("The body has no object named auth."), "{}")[
                         "refused"
@@ -97,7 +95,7 @@ def _auth() -> Iterator[Operation]:
             ),
             "401": _failed_login(),
             "429": responses.refusal(
-                "Too many logins from this address have failed.",
+                "Too many failed logins from this address.",
                 examples.refused(errors.too_many_requests(30), "Too many requests"),
                 "retry-after",
                 session=False,
@@ -106,10 +104,10 @@ def _auth() -> Iterator[Operation]:
         },
         public=True,
         method="post",
-        body={"required": True, "content": {type_: {"schema": SOMEBODY} for type_ in JSON_TYPES}},
+        body={"required": True, "content": {type_: {"schema": CREDENTIALS} for type_ in JSON_TYPES}},
     )
-    headers = responses.named(*responses.ALWAYS, "no-store", "set-cookie")
-    ended = {"description": "The cookie has ended.", "headers": headers}
+    headers = responses.header_references(*responses.ALWAYS, "no-store", "set-cookie")
+    ended = {"description": "The cookie is expired.", "headers": headers}
     yield Operation("/auth", "logOut", "Log out", "auth", (), {"204": ended, **failures}, public=True, method="delete")
 
 
@@ -119,18 +117,18 @@ def _statistic(name: str, statistic: Statistic, calls: Resource) -> Operation:
     return Operation(
         f"/{name}",
         operation,
-        f"The {'quality' if statistic.quality else 'volume'} of calls of an account by {side}, in buckets of time",
+        f"{side.capitalize()} {'quality' if statistic.quality else 'volume'} of an account in buckets of time",
         "statistics",
         [*_parameters(statistic, calls), *parameters.SEEN],
         {
             "200": responses.plain(
-                "Columns with an element for each bucket, and totals; an empty array for a time in the future.",
+                "Columns with an element for each bucket, and totals; an empty array for a range in the future.",
                 JSON,
                 _columns(QUALITY if statistic.quality else VOLUMES),
                 {},
                 *responses.TAGGED,
             ),
-            "304": {"description": "The client has this already.", "headers": responses.named(*headers)},
+            "304": {"description": "Not modified.", "headers": responses.header_references(*headers)},
             "400": _bad(),
             **responses.shared("401", "429", "500", "503"),
             "504": responses.refusal(
@@ -143,12 +141,12 @@ def _statistic(name: str, statistic: Statistic, calls: Resource) -> Operation:
 def _parameters(statistic: Statistic, calls: Resource) -> Iterator[Parameter]:
     time, zone = schemas.READ[type(calls.schema.fields["time_start"])], "by default in the service's time zone"
     given: tuple[tuple[str, str, Schema, bool], ...] = (
-        ("account-id", "The account, one of the caller's.", {"type": "string", "format": "uuid"}, True),
-        ("from-time", f"Calls that start at this moment or later, {zone}.", time, True),
-        ("to-time", f"Calls that start at this moment or earlier, {zone}; until now if it is absent.", time, False),
+        ("account-id", "UUID of an account in the caller's scope.", {"type": "string", "format": "uuid"}, True),
+        ("from-time", f"Earliest start of the calls, {zone}.", time, True),
+        ("to-time", f"Latest start of the calls, {zone}. Default: now.", time, False),
         (
             "sampling",
-            "The size of a bucket, in the service's time zone; weeks start on Sunday.",
+            "Size of a bucket in the service's time zone. Weeks start on Sunday.",
             {"type": "string", "enum": list(statistic.samplings)},
             True,
         ),
@@ -157,16 +155,17 @@ def _parameters(statistic: Statistic, calls: Resource) -> Iterator[Parameter]:
         yield {"name": name, "in": "query", "required": required, "description": text, "schema": schema}
     for name, _, operator, field in statistics.rules(statistic, calls):
         text = f"{field.metadata['description']} {parameters.MEANINGS[operator]}"
-        schema = schemas.of(field, {**schemas.READ, **schemas.ELEMENTS})  # A single text, but without commas' meaning.
+        # A single text, in which commas have no meaning.
+        schema = schemas.of(field, {**schemas.READ, **schemas.ELEMENTS})
         yield {"name": name, "in": "query", "description": text, "schema": schema}
 
 
 def _columns(shown: Mapping[str, Schema]) -> Schema:
     arrays = {name: {"type": "array", "items": schema} for name, schema in shown.items()}
-    start = {"type": "integer", "description": "Where the bucket starts, in seconds since 1970."}
+    start = {"type": "integer", "description": "Start of the bucket, in seconds since 1970."}
     columns = {
         "data": schemas.closed({"t": {"type": "array", "items": start}, **arrays}),
-        "rows": {**COUNT, "description": "How many buckets there are."},
+        "rows": {**COUNT, "description": "Number of buckets."},
         "totals": schemas.closed({"t": {"const": 0}, **shown}),
     }
     return {"anyOf": [schemas.closed(columns), {"type": "array", "maxItems": 0}]}
@@ -182,15 +181,15 @@ def _bad() -> Response:
     }
     shown = {name: {"summary": query, "value": {"error": text}} for name, (query, text) in refused.items()}
     broken = errors.bad_request("The query string has a broken percent-encoding.")
-    document = responses.refusal("The parameters cannot be used.", examples.refused(broken, "?account-id=%"))
-    plain = responses.plain("The parameters cannot be used.", JSON, REFUSAL, shown)
+    document = responses.refusal("Invalid parameters.", examples.refused(broken, "?account-id=%"))
+    plain = responses.plain("Invalid parameters.", JSON, REFUSAL, shown)
     headers = {**document["headers"], "vary": {**responses.HEADERS["vary"], "required": False}}
     return {**document, "headers": headers, "content": {**document["content"], **plain["content"]}}
 
 
 def _failed_login() -> Response:
     body = {"errors": [{"title": FAILED.title, "detail": FAILED.detail, "code": FAILED.code, "status": FAILED.code}]}
-    return _plain("The login failed, whatever the cause.", {"$ref": "#/components/schemas/errors"}, body, "no-store")
+    return _plain("The login failed.", {"$ref": "#/components/schemas/errors"}, body, "no-store")
 
 
 def _plain(text: str, schema: Schema, value: Any, *more: str) -> Response:

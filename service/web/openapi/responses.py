@@ -1,4 +1,4 @@
-"""The responses of operations, with their headers."""
+"""Responses and their headers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,46 +27,50 @@ ETAG = r'^W/"[0-9a-f]{32}"$'
 PROFILED = f'{MEDIA_TYPE}; profile="{PAGING}"'
 
 HEADERS: dict[str, Any] = {
-    **{name: _header("Sent with every answer.", const=value) for name, value in SECURITY.items()},
-    "x-request-id": _header("The request's own name, cleaned, or a new one.", pattern="^[A-Za-z0-9_@-]{0,255}$"),
-    "x-runtime": _header("Seconds that the service took.", pattern=r"^\d+\.\d{6}$"),
-    "vary": _header("What the answer depends on.", const="Accept"),
-    "etag": _header("Names what the body holds.", pattern=ETAG),
-    "revalidate": _header("Only the client keeps it, and asks whether it still holds.", const=REVALIDATE),
-    "no-cache": _header("Not kept without asking.", const=NO_CACHE["cache-control"]),
-    "no-store": _header("Not kept at all.", const=NO_STORE),
+    **{name: _header("Part of every response.", const=value) for name, value in SECURITY.items()},
+    "x-request-id": _header(
+        "The request's X-Request-Id without other characters, or a new id.", pattern="^[A-Za-z0-9_@-]{0,255}$"
+    ),
+    "x-runtime": _header("Processing time in seconds.", pattern=r"^\d+\.\d{6}$"),
+    "vary": _header("Request headers that the response depends on.", const="Accept"),
+    "etag": _header("Entity tag of the body.", pattern=ETAG),
+    "revalidate": _header("Private caches must revalidate.", const=REVALIDATE),
+    "no-cache": _header("Caches must revalidate.", const=NO_CACHE["cache-control"]),
+    "no-store": _header("Must not be cached.", const=NO_STORE),
     "server-timing": _header(
-        "Where the operator wants it: the statements of the request, and the milliseconds of each.",
+        "If enabled: the statements of the request and their durations in milliseconds.",
         required=False,
         pattern=r"^(none;dur=0|[a-z0-9_.-]+;dur=\d+\.\d{3}(, [a-z0-9_.-]+;dur=\d+\.\d{3})*)$",
     ),
     **{
-        f"ratelimit-{name}": _header(f"Where the operator limits the rate: {text}.", required=False, pattern=r"^\d+$")
+        f"ratelimit-{name}": _header(f"If there is a rate limit: {text}.", required=False, pattern=r"^\d+$")
         for name, text in (
-            ("limit", "how many requests a customer may send in a period"),
-            ("remaining", "how many of them are left"),
-            ("reset", "seconds until all of them are"),
+            ("limit", "number of requests of a customer in a period"),
+            ("remaining", "number of remaining requests"),
+            ("reset", "seconds until the limit is completely available again"),
         )
     },
-    "list-vary": _header("What the answer depends on; a table on the encoding too.", enum=["Accept", VARY]),
-    "list-etag": _header("Names what a page holds.", required=False, pattern=ETAG),
+    "list-vary": _header(
+        "Request headers that the response depends on; for exports also Accept-Encoding.", enum=["Accept", VARY]
+    ),
+    "list-etag": _header("Entity tag of a page.", required=False, pattern=ETAG),
     "list-cache-control": _header(
-        "Pages are kept by the client and asked for again; tables are not kept.",
+        "Caches must revalidate pages and exports; exports have no entity tag.",
         enum=[REVALIDATE, NO_CACHE["cache-control"]],
     ),
-    "x-total-count": _header("Of a table: its records, with `count=true`.", required=False, pattern=r"^\d+$"),
-    "content-encoding": _header("How a table is compressed, or a recording is stored.", required=False),
-    "content-disposition": _header("The name to save the body by.", required=False, pattern='^attachment; filename="'),
-    "retry-after": _header("Seconds to wait before another try.", pattern=r"^\d+$"),
-    "set-cookie": _header("The session, renewed, where the token came by cookie.", required=False),
-    "x-accel-redirect": _header("Where nginx finds the file; clients do not see it.", required=False),
+    "x-total-count": _header("Number of records of an export with `count=true`.", required=False, pattern=r"^\d+$"),
+    "content-encoding": _header("Compression of an export, or encoding of a stored recording.", required=False),
+    "content-disposition": _header("File name of the body.", required=False, pattern='^attachment; filename="'),
+    "retry-after": _header("Seconds to wait before the next attempt.", pattern=r"^\d+$"),
+    "set-cookie": _header("The renewed session, if the token came in a cookie.", required=False),
+    "x-accel-redirect": _header("Location for nginx, which removes this header.", required=False),
     **{
-        name: _header("Of the file, where the service sends it itself.", required=False)
+        name: _header("Of the file, unless nginx sends it.", required=False)
         for name in ("accept-ranges", "content-range", "last-modified", "file-etag")
     },
-    "content-security-policy": _header("What the page may load."),
+    "content-security-policy": _header("Sources that the page may load."),
 }
-# Headers whose component has another name, because they come with one of two values.
+# Names of headers that have several components, because their values differ.
 SHARED_NAMES = {
     "revalidate": "cache-control",
     "no-cache": "cache-control",
@@ -82,7 +86,7 @@ TAGGED = ("etag", "revalidate")
 DOCUMENT = (*ALWAYS, "vary", *OF_CALLER)
 LISTED = ("list-vary", "list-etag", "list-cache-control", "content-disposition", "x-total-count", "content-encoding")
 OF_FILES = ("accept-ranges", "content-range", "last-modified", "file-etag")
-# What recordings have besides, by mode.
+# Additional headers of recordings by mode.
 OF_RECORDINGS: Mapping[str, tuple[str, ...]] = {
     "x-accel": (*OF_FILES, "x-accel-redirect"),
     "directory": OF_FILES,
@@ -90,7 +94,7 @@ OF_RECORDINGS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def named(*names: str) -> dict[str, Any]:
+def header_references(*names: str) -> dict[str, Any]:
     return {SHARED_NAMES.get(name, name): _reference("headers", name) for name in names}
 
 
@@ -102,13 +106,17 @@ def refusal(text: str, shown: Mapping[str, Example], *more: str, session: bool =
     """An error document."""
     names = [name for name in (*DOCUMENT, "no-cache", *more) if session or name not in OF_CALLER]
     content = {"schema": _reference("schemas", "errors"), "examples": dict(shown)}
-    return {"description": text, "headers": named(*names), "content": {MEDIA_TYPE: content}}
+    return {"description": text, "headers": header_references(*names), "content": {MEDIA_TYPE: content}}
 
 
 def plain(text: str, media_type: str, schema: Mapping[str, Any], shown: Mapping[str, Example], *more: str) -> Response:
-    """An answer that is not JSON:API."""
+    """A response that is not JSON:API."""
     content = {"schema": schema, "examples": dict(shown)}
-    return {"description": text, "headers": named(*ALWAYS, *OF_CALLER, *more), "content": {media_type: content}}
+    return {
+        "description": text,
+        "headers": header_references(*ALWAYS, *OF_CALLER, *more),
+        "content": {media_type: content},
+    }
 
 
 def _same(text: str, reason: ApiError, *more: str, session: bool = True) -> Response:
@@ -116,14 +124,14 @@ def _same(text: str, reason: ApiError, *more: str, session: bool = True) -> Resp
 
 
 COMMON: Responses = {
-    "304": {"description": "The client has this already.", "headers": named(*DOCUMENT, *TAGGED)},
-    "401": _same("There is no token, or none that is valid.", errors.unauthorized(), session=False),
-    "404": _same("There is no such path.", errors.not_found(), session=False),
-    "406": _same("`Accept` takes neither JSON:API nor, on a list, a table.", errors.not_acceptable("text/html")),
-    "429": _same("The customer asks more often than the operator allows.", errors.too_many_requests(20), "retry-after"),
-    "500": _same("Something unexpected went wrong.", errors.internal_error()),
+    "304": {"description": "Not modified.", "headers": header_references(*DOCUMENT, *TAGGED)},
+    "401": _same("The token is missing or invalid.", errors.unauthorized(), session=False),
+    "404": _same("Unknown path.", errors.not_found(), session=False),
+    "406": _same("`Accept` allows neither JSON:API nor, for a list, a table.", errors.not_acceptable("text/html")),
+    "429": _same("The rate limit is exceeded.", errors.too_many_requests(20), "retry-after"),
+    "500": _same("Unexpected error.", errors.internal_error()),
     "503": refusal(
-        "The database does not answer for now, or there is more to do than the service takes on.",
+        "The database is not available, or the service is overloaded.",
         {
             name: examples.refused(reason, reason.errors[0].detail)["refused"]
             for name, reason in (
@@ -139,23 +147,23 @@ FAILURES = ("500", "503", "504")
 
 
 def shared(*statuses: str) -> Responses:
-    """References to responses that do not depend on the operation."""
+    """References to common responses."""
     return {status: _reference("responses", status) for status in statuses}
 
 
 def document() -> Responses:
-    """What every operation may answer that answers documents."""
+    """The common responses of operations with JSON:API documents."""
     return shared("304", "401", "406", "429", *FAILURES)
 
 
-def answer(text: str, schema: str, shown: Mapping[str, Example]) -> Response:
-    """A document."""
+def document_response(text: str, schema: str, shown: Mapping[str, Example]) -> Response:
+    """A JSON:API document."""
     content = {"schema": _reference("schemas", schema), "examples": dict(shown)}
-    return {"description": text, "headers": named(*DOCUMENT, *TAGGED), "content": {MEDIA_TYPE: content}}
+    return {"description": text, "headers": header_references(*DOCUMENT, *TAGGED), "content": {MEDIA_TYPE: content}}
 
 
-def listing(type_: str, shown: Callable[[str], Mapping[str, Example]]) -> Response:
-    """A page in either way of paging, or a table; `shown` gives the examples of each."""
+def list_response(type_: str, shown: Callable[[str], Mapping[str, Example]]) -> Response:
+    """A numbered page, a cursor page or a table; `shown` returns the examples of each."""
     pages = [_reference("schemas", f"{type_}-{kind}") for kind in ("page", "cursor-page")]
     content = {
         MEDIA_TYPE: {"schema": {"oneOf": pages}, "examples": dict(shown("page"))},
@@ -165,35 +173,39 @@ def listing(type_: str, shown: Callable[[str], Mapping[str, Example]]) -> Respon
             for name, table in FORMATS.items()
         },
     }
-    return {"description": "A page, or a table.", "headers": named(*ALWAYS, *OF_CALLER, *LISTED), "content": content}
+    return {
+        "description": "A page, or a table.",
+        "headers": header_references(*ALWAYS, *OF_CALLER, *LISTED),
+        "content": content,
+    }
 
 
 def recording(settings: Recordings) -> Responses:
-    """A sound file, which the service sends itself or lets nginx send in the place of an empty body."""
-    headers = named(*ALWAYS, *OF_CALLER, "no-cache", *OF_RECORDINGS[settings.mode])
+    """A sound file, sent by the service or, with an empty body for X-Accel-Redirect, by nginx."""
+    headers = header_references(*ALWAYS, *OF_CALLER, "no-cache", *OF_RECORDINGS[settings.mode])
     sound: dict[str, Any] = {"application/octet-stream" if settings.mode == "s3" else AUDIO[settings.format]: {}}
     sent = ("content-disposition",) if settings.mode == "s3" else ()
     return {
-        "500": _same("Something unexpected went wrong.", errors.internal_error(), *sent),
-        "200": {"description": "The sound.", "headers": headers, "content": sound},
-        "206": {"description": "The part that `Range` asks for.", "headers": headers, "content": sound},
-        "304": {"description": "The client has this already.", "headers": headers},
-        "416": {"description": "`Range` asks for what the file does not have.", "headers": headers},
+        "500": _same("Unexpected error.", errors.internal_error(), *sent),
+        "200": {"description": "The recording.", "headers": headers, "content": sound},
+        "206": {"description": "The requested range.", "headers": headers, "content": sound},
+        "304": {"description": "Not modified.", "headers": headers},
+        "416": {"description": "The range is not satisfiable.", "headers": headers},
     }
 
 
 def file(text: str, media_type: str) -> Responses:
     """A public file, which may be missing."""
-    headers = named(*ALWAYS, *TAGGED, "content-security-policy")
+    headers = header_references(*ALWAYS, *TAGGED, "content-security-policy")
     return {
         "200": {"description": text, "headers": headers, "content": {media_type: {}}},
-        "304": {"description": "The client has this already.", "headers": headers},
+        "304": {"description": "Not modified.", "headers": headers},
         **shared("404", "500"),
     }
 
 
 def without_content(responses: Responses) -> Responses:
-    """The same answers to HEAD."""
+    """The same responses for HEAD."""
     return {
         status: {part: value for part, value in response.items() if part != "content"}
         for status, response in responses.items()

@@ -1,4 +1,4 @@
-"""The JSON Schemas of what is answered, and of the values that filters take."""
+"""The JSON Schemas of responses and of filter values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ IPV4 = rf"{OCTET}(\.{OCTET}){{3}}(/(3[0-2]|[12]?\d))?"
 IPV6 = r"[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,8}(/(12[0-8]|1[01]\d|[1-9]?\d))?"
 OFFSET = r"[Zz]| UTC|[+ -]([01]\d|2[0-3])(:?[0-5]\d)?"
 
-# How values are shown, by the type of the attribute.
+# Values in responses, by type of the attribute.
 SHOWN: Mapping[type, Schema] = {
     fields.Integer: {"type": "integer"},
     fields.Identifier: {"type": "string", "pattern": r"^-?\d+$"},
@@ -32,7 +32,7 @@ SHOWN: Mapping[type, Schema] = {
     fields.Uuid: {"type": "string", "format": "uuid"},
 }
 
-# How values are read in filters; the larger ones are components of the document, by name.
+# Values in filters; the larger schemas are components.
 READ: Mapping[type, Schema] = {
     fields.Integer: {"type": "integer"},
     fields.Decimal: {"$ref": "#/components/schemas/decimal"},
@@ -42,7 +42,7 @@ READ: Mapping[type, Schema] = {
     fields.Inet: {"$ref": "#/components/schemas/address"},
     fields.Uuid: {"$ref": "#/components/schemas/uuid"},
 }
-# An element of a list of texts may hold anything, because what cannot be taken apart is taken as it is.
+# Elements of a list of texts may contain anything, because a malformed list is one value.
 ELEMENTS: Mapping[type, Schema] = {fields.String: {"type": "string", "pattern": r"^[^\u0000]*$"}}
 
 VALUES: Mapping[str, Schema] = {
@@ -50,7 +50,7 @@ VALUES: Mapping[str, Schema] = {
         "type": "string",
         "format": "decimal",
         "pattern": r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?$",
-        "description": "A decimal number; an exponent, `NaN` and `Infinity` are understood too.",
+        "description": "A decimal number; an exponent, `NaN` and `Infinity` are allowed as well.",
     },
     "text": {
         "type": "string",
@@ -60,13 +60,13 @@ VALUES: Mapping[str, Schema] = {
             {"pattern": f"[^{BLANK}]"},
             {"not": {"pattern": f"^({LINE},)+{LINE}($|[\\r\\n])|^[\\r\\n]"}},
         ],
-        "description": "Text; what holds a comma is put in double quotes, and a double quote in it is doubled.",
+        "description": "Text. A value with commas must be in double quotes, with double quotes in it doubled.",
     },
     "time": {
         "type": "string",
         "format": "moment",
         "pattern": f"^{DAY}([ T]{CLOCK}({OFFSET})?)?$",
-        "description": "ISO 8601: a date, or a date and a time. Without an offset, it is in the service's time zone.",
+        "description": "ISO 8601 date, or date and time. Default offset: the service's time zone.",
     },
     "address": {
         "type": "string",
@@ -79,7 +79,7 @@ VALUES: Mapping[str, Schema] = {
 
 
 def of(attribute: Attribute, table: Mapping[type, Schema]) -> Schema:
-    """What a table says of an attribute's type, or of the nearest type above it."""
+    """The schema in `table` for an attribute's type or its nearest base class."""
     return next(table[type_] for type_ in type(attribute).__mro__ if type_ in table)
 
 
@@ -117,7 +117,7 @@ def _resource(resource: Resource) -> dict[str, Schema]:
 
 
 def _record(resource: Resource) -> Schema:
-    """A resource object; only id, type and links are always there, because a fieldset may leave out the rest."""
+    """A resource object. Only id, type and links are required, because a fieldset may omit the rest."""
     members = {
         "id": of(resource.schema.fields["id"], SHOWN),
         "type": {"const": resource.type},
@@ -130,13 +130,13 @@ def _record(resource: Resource) -> Schema:
 
 
 def _attributes(resource: Resource) -> Schema:
-    """As many of them as a fieldset asks for."""
+    """The attributes, none of them required, because of fieldsets."""
     shown = {dasherize(name): _shown(field) for name, field in resource.attributes.items() if _visible(resource, name)}
     return {**closed(shown), "required": [], "minProperties": 1}
 
 
 def _placed(resource: Resource) -> Schema:
-    """A record on a page by cursors, with its own."""
+    """A record on a cursor page, with its cursor in `meta`."""
     cursor = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "description": "For `page[after]` and `page[before]`."}
     record = _record(resource)
     members = {
@@ -164,7 +164,7 @@ def _linkage(resource: Resource) -> Schema:
 
 
 def closed(members: dict[str, Schema], *required: str) -> Schema:
-    """An object of just these members; all are required where none is named."""
+    """An object with exactly these members; by default all of them are required."""
     names = list(required or members)
     return {"type": "object", "required": names, "additionalProperties": False, "properties": members}
 
@@ -177,7 +177,7 @@ IDENTIFIER: Schema = {
 TEXT: Schema = {"type": "string"}
 OR_NULL: Schema = {**URL, "type": ["string", "null"]}
 CURSOR_LINKS: Schema = closed({"first": URL, "prev": OR_NULL, "next": OR_NULL, "last": URL})
-OMITTED: Schema = {"type": "boolean", "description": "Always true, instead of the total, which took too long to count."}
+OMITTED: Schema = {"type": "boolean", "description": "Always true. Replaces the total if counting took too long."}
 PAGE_META: Schema = {
     **closed({"total-count": {"type": "integer", "minimum": 0}, "total-count-omitted": OMITTED}),
     "required": [],
@@ -187,10 +187,10 @@ PAGE_META: Schema = {
 CURSOR_PAGE: Schema = {
     **closed(
         {
-            "total": {"type": "integer", "minimum": 0, "description": "All records, where that is asked for."},
+            "total": {"type": "integer", "minimum": 0, "description": "Total number of records, if requested."},
             "rangeTruncated": {
                 "type": "boolean",
-                "description": "Always true: more lies between the cursors than a page holds.",
+                "description": "Always true: there are more records between the cursors than on the page.",
             },
         }
     ),
@@ -198,7 +198,7 @@ CURSOR_PAGE: Schema = {
     "minProperties": 1,
 }
 PROBLEM: Mapping[str, Schema] = {"title": TEXT, "detail": TEXT, "code": TEXT, "status": TEXT}
-# Only where the parameter is one that the reference does not have.
+# Members of errors for parameters that the reference does not have.
 MORE: Mapping[str, Schema] = {
     "source": closed({"parameter": TEXT}),
     "links": closed({"type": {"type": "array", "minItems": 1, "items": URL}}),

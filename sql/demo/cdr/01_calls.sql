@@ -1,5 +1,5 @@
--- Six thousand calls of the last ten days, ever denser towards now; all but the time is a hash of the call's number.
--- Repeated, it adds only calls that ended after the newest one there: a demo left overnight has fresh calls again.
+-- 6,000 calls of the last ten days, more of them towards now. Everything except the time is derived from a hash of the
+-- call's number. Applied again, it adds only calls that ended after the newest existing one.
 INSERT INTO cdr.cdr (
     uuid,
     time_start,
@@ -124,7 +124,7 @@ vendor (vendor_id, vendor_ip, vendor_port, vendor_protocol_id, vendor_agent) AS 
         (202, '198.51.100.22', 5080, 1, NULL),
         (203, '2001:db8:203::1', 5060, 2, 'Polar-Softswitch')
 ),
--- Numbers reserved for fiction: a stem and so many digits. Intervals are seconds, rates are per minute.
+-- Phone numbers reserved for fiction: a prefix and a number of digits. Intervals are in seconds, rates per minute.
 destination (
     destination_id, country_id, prefix, stem, digits,
     sell_initial, sell_next, sell_rate, sell_fee, buy_initial, buy_next, buy_rate, buy_fee
@@ -137,8 +137,8 @@ destination (
         (4, 49, '4930', '493023125', 3, 60, 1, 0.0135, 0, 1, 1, 0.0099, 0),
         (5, 61, '612', '6125550', 4, 6, 6, 0.0280, 0.02, 6, 6, 0.0215, 0.005)
 ),
--- Sixteen bytes of a hash are sixteen dice of 256 sides: the same number always makes the same call.
--- MATERIALIZED from here on, or each hash would be computed hundreds of times.
+-- 16 bytes of a hash are 16 random values from 0 to 255, so that the same number always gives the same call.
+-- MATERIALIZED from here on, because each hash would be computed hundreds of times otherwise.
 throw AS MATERIALIZED (
     SELECT
         number,
@@ -146,7 +146,7 @@ throw AS MATERIALIZED (
         now() - interval '3 minutes' - interval '237 hours' * power(number / 6000::float8, 1.5) AS ended
       FROM generate_series(1, 6000) AS number
 ),
--- How a call ends: 45 in 100 are answered, half of those with code 404 found no route and so no vendor.
+-- The result of a call: 45 % are answered; half of those with code 404 found no route and have no vendor.
 call AS MATERIALIZED (
     SELECT
         throw.*,
@@ -177,7 +177,7 @@ call AS MATERIALIZED (
       FROM throw
      WHERE ended > (SELECT coalesce(max(time_end), '-infinity') FROM cdr.cdr)
 ),
--- Each attempt but the last fails quickly, and the next vendor is tried.
+-- Every attempt except the last fails quickly, and the next vendor is tried.
 attempt AS MATERIALIZED (
     SELECT
         call.*,
@@ -199,7 +199,7 @@ attempt AS MATERIALIZED (
       FROM call
      CROSS JOIN generate_series(1, attempts) AS attempt
 ),
--- Nobody is a vendor to itself: such a call goes to a carrier instead.
+-- A contractor is not its own vendor: such a call goes to a carrier instead.
 party AS (
     SELECT
         attempt.*,
@@ -220,7 +220,7 @@ party AS (
         END AS reason
       FROM attempt
 ),
--- Who was involved, at which numbers and under which tag.
+-- Contractors, accounts, numbers and tags of the calls.
 leg AS MATERIALIZED (
     SELECT
         party.*,
@@ -263,7 +263,7 @@ leg AS MATERIALIZED (
       JOIN destination AS source ON source.destination_id = get_byte(dice, 6) % 6
       LEFT JOIN vendor USING (vendor_id)
 ),
--- A started interval is paid in full; who is not answered pays nothing.
+-- A started interval is billed in full; calls that are not answered cost nothing.
 billed AS MATERIALIZED (
     SELECT
         leg.*,

@@ -1,4 +1,4 @@
--- Fresh statistics of what calls are looked up by, so that the first questions are already planned well.
+-- Statistics of the columns in conditions, for good plans from the start.
 ANALYZE cdr.cdr (
     id,
     time_start,

@@ -1,4 +1,4 @@
--- Three customers that also take calls as vendors, and three carriers that only take them.
+-- Three contractors that are customers and vendors, and three that are only vendors.
 INSERT INTO public.contractors (id, name, enabled, vendor, customer, external_id)
 VALUES
     (101, 'Acme Telecom', true, true, true, 7101),

@@ -1,4 +1,4 @@
--- Account ids are the contractor's id and one digit, which is how the demo's calls find them in the other database.
+-- The id of an account is its contractor's id and one digit, so that the demo calls can refer to it.
 INSERT INTO billing.accounts (
     id,
     contractor_id,

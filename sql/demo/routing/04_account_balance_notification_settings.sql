@@ -1,4 +1,4 @@
--- Some owners want to know when money runs low, some when too much of it lies about, most neither.
+-- Thresholds for notifications of low or high balances; most accounts have none.
 INSERT INTO billing.account_balance_notification_settings (account_id, low_threshold, high_threshold)
 VALUES
     (1011, 100, 4000),

@@ -1,5 +1,5 @@
--- One login per customer: one that may listen, one limited to a single account, one as every login is by default. Each
--- password is the word demo, a space and the login; everybody may know it.
+-- One login per customer: one may listen to recordings, one is limited to a single account, one has the defaults. The
+-- passwords are public: `demo`, a space and the login.
 INSERT INTO sys.api_access (
     id,
     customer_id,

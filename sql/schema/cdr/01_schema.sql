@@ -1,2 +1,2 @@
--- Calls live in a schema of their own, as in a Yeti installation.
+-- The schema of the calls, as in a Yeti installation.
 CREATE SCHEMA IF NOT EXISTS cdr;

@@ -1,2 +1,2 @@
--- Numbers the calls in the order in which they end; it outlives every partition.
+-- The ids of calls, in the order in which they end, across all partitions.
 CREATE SEQUENCE IF NOT EXISTS cdr.cdr_id_seq AS bigint;

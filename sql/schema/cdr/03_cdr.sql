@@ -1,5 +1,5 @@
--- One row per routing attempt of a call; one partition per UTC day, because every list asks for a span of time.
--- All 153 columns of a Yeti installation, so that its writer can store its rows here; the service reads less than half of them.
+-- One row per routing attempt of a call; one partition per UTC day, because every list has a time range.
+-- All 153 columns of a Yeti installation, so that its CDR writer can insert here; the service reads less than half of them.
 CREATE TABLE IF NOT EXISTS cdr.cdr (
     id bigint NOT NULL DEFAULT nextval('cdr.cdr_id_seq'),
     uuid uuid,

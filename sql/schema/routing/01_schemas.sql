@@ -1,3 +1,3 @@
--- Money and access live in schemas of their own, as in a Yeti installation; contractors are in public.
+-- The schemas of accounts and access, as in a Yeti installation; contractors are in public.
 CREATE SCHEMA IF NOT EXISTS billing;
 CREATE SCHEMA IF NOT EXISTS sys;
