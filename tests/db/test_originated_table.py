@@ -103,4 +103,4 @@ def test_partitions_are_made_for_both_tables(both: Data) -> None:
     words = ["database", "partitions", "--from", day, "--to", day]
     names = [f"{table}_{day.replace('-', '_')}" for table in ("cdr.cdr", TABLE)]
     assert run(words, **settings).stdout.split() == names
-    assert run(words, **settings).stdout == "All of them exist already.\n"
+    assert run(words, **settings).stdout == "All partitions exist already.\n"
