@@ -370,6 +370,7 @@ async def test_failures_at_once_are_all_counted(serve: Serve, known: Data) -> No
     assert sorted(answer.status for answer in answers) == [401] * 3 + [429] * 17
 
 
+@pytest.mark.slow
 async def test_a_thousand_logins_do_not_keep_look_ups_waiting(serve: Serve, known: Data) -> None:
     """Neither one address nor many get more than the threads of logins, and look-ups need none of these."""
     api = await serve(known.dsn, AUTH__LOGIN_THREADS="1", AUTH__FAILED_LOGINS_BY_ADDRESS="1000")
@@ -390,6 +391,7 @@ async def test_a_thousand_logins_do_not_keep_look_ups_waiting(serve: Serve, know
     await asyncio.wait(logins)
 
 
+@pytest.mark.slow
 async def test_an_address_that_waits_does_not_keep_others_waiting(serve: Serve, known: Data) -> None:
     api = await serve(known.dsn, AUTH__LOGIN_THREADS="1")
     known.execute("UPDATE sys.api_access SET password_digest = %s", (digest("correct horse", 10),))

@@ -52,6 +52,7 @@ def test_a_printed_token_is_let_in(data: Data, words: list[str], ids: list[str])
         assert (status, [record["id"] for record in json.loads(body)["data"]]) == (200, ids)
 
 
+@pytest.mark.slow
 def test_a_database_is_prepared_by_two_commands(empty_database: str) -> None:
     known = settings(empty_database)
     for _ in range(2):
@@ -139,6 +140,7 @@ def sample_of(command: str) -> set[str]:
     return shape(readme.partition(f"$ {command}\n")[2].partition("```")[0].strip("\n"))
 
 
+@pytest.mark.slow
 def test_the_demo_answers_its_own_examples_twice_in_a_row(tmp_path: Path) -> None:
     for _ in range(2):
         words = [*SERVICE, "demo", "--folder", str(tmp_path / "demo")]

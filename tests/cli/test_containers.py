@@ -43,6 +43,7 @@ def as_client(dsn: str) -> dict[str, str]:
     return os.environ | given | {"PATH": f"{psql()}{os.pathsep}{os.environ['PATH']}"}
 
 
+@pytest.mark.slow
 def test_the_trials_calls_have_recordings_that_can_be_heard(data: Data, tmp_path: Path) -> None:
     *shell, script = SERVICES["calls"]["command"]
     script = script.replace("$$", "$").replace("/demo/", f"{SQL}/demo/").replace("/recordings", str(tmp_path))

@@ -49,6 +49,7 @@ def writing(data: Data) -> Iterator[list[int]]:
         writer.join()
 
 
+@pytest.mark.slow
 def test_indexes_are_shown_created_and_dropped_while_calls_are_written(data: Data) -> None:
     known = settings(data.dsn)
     with writing(data) as stored:

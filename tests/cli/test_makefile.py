@@ -80,6 +80,7 @@ def test_a_newer_python_is_found_beside_an_old_one(checkout: Path, programs: Pat
     assert f"{newer} -m venv .venv" in make(checkout, programs, "--dry-run", "run").stdout
 
 
+@pytest.mark.slow
 def test_an_environment_that_was_not_finished_or_moved_is_made_again(checkout: Path, programs: Path) -> None:
     interpreter(programs, "python3", *sys.version_info[:3])
     environment = checkout / ".venv"

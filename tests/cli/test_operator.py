@@ -65,6 +65,7 @@ async def test_without_a_database_it_lives_but_is_not_ready_and_says_why(known: 
         assert content["reasons"] == ["database cdr: The database is not available."]
 
 
+@pytest.mark.slow
 async def test_metrics_say_which_database_answers_even_without_traffic(tmp_path: Path) -> None:
     """And connections that have died while nobody asked are not counted."""
     with Server.start(tmp_path) as server, Server.start(tmp_path / "other") as other:

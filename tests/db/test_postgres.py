@@ -38,6 +38,8 @@ import os, pwd, sys
 from pathlib import Path
 import psycopg2
 from service.demo.postgres import Server
+
+pytestmark = pytest.mark.slow
 nobody = pwd.getpwnam("nobody")
 os.setgroups([]), os.setgid(nobody.pw_gid), os.setuid(nobody.pw_uid)
 with Server.start(Path(sys.argv[1])) as server:

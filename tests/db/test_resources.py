@@ -15,6 +15,8 @@ from service.jsonapi import params, query_string
 from service.query import Caller, Filter, Page, Query, Sort
 from service.schemas.fields import Boolean, Decimal, Inet, Integer, String, Timestamp, Uuid
 from service.schemas.resource import ACCOUNT, FilterRule, Resource, configured
+from service.statistics.parameters import rules
+from service.statistics.question import STATISTICS
 from tests.conftest import Databases
 
 RESOURCES = configured(UTC, {})
@@ -97,6 +99,9 @@ def test_the_sql_has_the_columns_that_the_declaration_needs_and_no_others(cursor
     columns = [column.name for column in cursor.description]
     needed = {field.column for field in resource.schema.fields.values()}
     needed |= {rule.column for rule in resource.filters.values()} | {resource.meta.number}
+    for statistic in STATISTICS.values():
+        if statistic.resource == resource.type:
+            needed |= {column for _, column, _, _ in rules(statistic, resource)}
     assert sorted(columns) == sorted(needed)
 
 

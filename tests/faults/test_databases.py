@@ -27,6 +27,8 @@ from tests.conftest import MEMORY, SECRET
 from tests.load import until
 from tests.programs import Program, on_database, serving
 
+pytestmark = pytest.mark.slow
+
 PATHS = ("incoming-cdrs", "incoming-cdrs/1", "incoming-cdrs/404", "cdrs?include=account", "accounts")
 LIMITS = {
     "DATABASES__CONNECT_TIMEOUT": "1",

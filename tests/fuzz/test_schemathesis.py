@@ -52,7 +52,7 @@ def program(known: dict[str, str]) -> Iterator[Program]:
     ("options", "least"),
     [
         pytest.param(FUZZING, 200, id="fuzzing"),
-        pytest.param(COVERAGE, 400, id="coverage"),
+        pytest.param(COVERAGE, 400, id="coverage", marks=pytest.mark.slow),
         pytest.param(["--phases=fuzzing", "--max-examples=100"], 2000, id="long-fuzzing", marks=pytest.mark.slow),
         pytest.param(["--phases=coverage"], 15000, id="all-coverage", marks=pytest.mark.slow),
     ],
