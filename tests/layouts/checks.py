@@ -89,6 +89,7 @@ class Answers:
                 assert (await api.get(f"incoming-cdrs/{identifier}", VENDOR)).json["data"]["id"] == str(identifier)
             assert (await api.get(f"incoming-cdrs/{calls_of(VENDOR, ago)[0]}", VENDOR + 1)).status == 404
 
+    @pytest.mark.slow
     async def test_a_late_call_of_any_day_is_found_at_once(self, api: Api, layout: Layout) -> None:
         for ago in range(DAYS):
             identifier, moment = 10**7 + ago, TODAY - ago * DAY
