@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: help run test test-all test-lowest test-gateway nginx postgresql lint docs lock image bench bench-quick clean
+.PHONY: help run test test-all test-lowest test-gateway nginx test-pooler pgbouncer postgresql lint docs lock image bench bench-quick clean
 
 help: ## lists the commands
 	@echo 'Usage: make COMMAND'
@@ -38,6 +38,15 @@ nginx:
 	@command -v apt-get >/dev/null || { echo 'nginx is missing, and there is no apt-get to install it.'; exit 1; }
 	$(SUDO) apt-get update -q
 	$(SUDO) apt-get -o DPkg::Lock::Timeout=300 install -qy nginx
+
+test-pooler: $(VENV)/test ## runs the tests with a real PgBouncer; installs it if missing
+	@PATH="$$PATH:/usr/sbin"; command -v pgbouncer >/dev/null || $(MAKE) --no-print-directory pgbouncer
+	$(BIN)/pytest tests/layouts/test_pooler.py tests/db/test_sessions.py -m "slow or not slow"
+
+pgbouncer:
+	@command -v apt-get >/dev/null || { echo 'There is no PgBouncer, and no apt-get that could install it.'; exit 1; }
+	$(SUDO) apt-get update -q
+	$(SUDO) apt-get -o DPkg::Lock::Timeout=300 install -qy pgbouncer
 
 # Installs PostgreSQL $(VERSION) for CDR_PG_BIN on a disposable Debian or Ubuntu: adds PostgreSQL's package repository.
 postgresql:

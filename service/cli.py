@@ -22,7 +22,7 @@ from service.observability import logs
 from service.process import server
 from service.recordings import stores
 from service.schemas import resource
-from service.schemas.resource import SCHEMAS
+from service.schemas.resource import CALLS, SCHEMAS
 from service.settings import Settings, SettingsError
 
 DSNS = ("databases.cdr.dsn", "databases.routing.dsn")
@@ -144,9 +144,10 @@ def _partitions(loaded: Settings, arguments: argparse.Namespace) -> None:
     if arguments.last == date.max:
         raise SettingsError([f"--to: must be before {date.max}"])
     created = 0
-    for batch in schema.partition_batches(loaded.databases.cdr.dsn, arguments.first, arguments.last):
-        created += len(batch)
-        print("".join(f"{name}\n" for name in batch), end="", flush=True)
+    for table in sorted({CALLS, loaded.databases.cdr.originated_table}):
+        for batch in schema.partition_batches(loaded.databases.cdr.dsn, arguments.first, arguments.last, table):
+            created += len(batch)
+            print("".join(f"{name}\n" for name in batch), end="", flush=True)
     if not created:
         print("All partitions exist already.")
 
@@ -211,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
 
     database = add(commands, "database", "Prepare your own databases.").add_subparsers(metavar="ACTION", required=True)
     add(database, "apply", "Create missing tables.").set_defaults(command=_apply)
-    partitions = add(database, "partitions", "Create missing daily partitions of cdr.cdr.")
+    partitions = add(database, "partitions", "Create missing daily partitions of the tables of calls.")
     partitions.add_argument("--from", dest="first", type=_day, metavar="DATE", required=True)
     partitions.add_argument("--to", dest="last", type=_day, metavar="DATE", required=True)
     partitions.set_defaults(command=_partitions)

@@ -50,9 +50,9 @@ class Services:
     records: RecordReader
     lookup: RecordLookup
     exports: ExportReader
-    statistics: CallStatistics
+    statistics: Mapping[str, CallStatistics]  # By table.
     recordings: Store
-    directory: PartitionDirectory
+    directories: Mapping[str, PartitionDirectory]  # By table.
     replicas: Sequence[Replica]
     health: Sequence[DatabaseHealth]
     background: Mapping[str, Work]
@@ -77,8 +77,13 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         calls, routing = pools.calls(), pools.open("routing", settings.databases.routing)
         # Searches have their own connections, so that a search of all partitions does not delay other requests.
         searching = pools.open("cdr", settings.databases.cdr, "search", size=2, acquire_timeout=SEARCH_TIMEOUT)
-        search = PartitionSearch(searching)
-        directory = PartitionDirectory(searching, search, settings.databases.cdr.directory_refresh)
+        resources = _resources(settings)
+        tables = {one.sql: one.table for one in resources.values() if one.meta.database == "cdr"}
+        searches = {table: PartitionSearch(searching, table) for table in tables.values()}
+        directories = {
+            table: PartitionDirectory(searching, search, settings.databases.cdr.directory_refresh, table=table)
+            for table, search in searches.items()
+        }
         exporting = {
             name: pools.open(name, database, f"{name} exports", size=settings.export.pool_size)
             for name, database in (("cdr", settings.databases.cdr), ("routing", settings.databases.routing))
@@ -86,34 +91,40 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         passwords = PasswordChecker(settings.auth.login_threads)
         stack.push_async_callback(passwords.close)
         health = (
-            DatabaseHealth("cdr", calls.ping, SchemaCheck(calls.primary.checks, "cdr"), pools.problems["cdr"]),
+            DatabaseHealth("cdr", calls.ping, SchemaCheck(calls.primary.checks, "cdr", tables), pools.problems["cdr"]),
             DatabaseHealth("routing", routing.ping, SchemaCheck(routing.checks, "routing"), pools.problems["routing"]),
         )
-        for close in (calls.close, *(pool.close for pool in (routing, searching, *exporting.values())), search.close):
+        pools_closed = [pool.close for pool in (routing, searching, *exporting.values())]
+        for close in (calls.close, *pools_closed, *(search.close for search in searches.values())):
             stack.push_async_callback(close)
         records = RecordReader(
-            calls, routing, directory, settings.resources.total_cache_seconds, settings.resources.total_timeout
+            calls, routing, directories, settings.resources.total_cache_seconds, settings.resources.total_timeout
         )
         yield Services(
             settings=settings,
-            resources=_resources(settings),
+            resources=resources,
             tokens=TokenService(settings.auth.secrets, settings.auth.token_lifetime),
             access=Access(AccessRepository(routing), settings.auth.cache_seconds),
             logins=LoginService(LoginRepository(routing), passwords),
             cursor_keys=cursors.keys(settings.auth.secrets),
             records=records,
-            lookup=RecordLookup(calls, routing, directory),
+            lookup=RecordLookup(calls, routing, directories),
             exports=ExportReader(exporting, records, settings.export.transaction_timeout),
-            statistics=CallStatistics(
-                StatisticsRepository(calls), settings.statistics.cache_seconds, _lag(settings.databases.cdr)
-            ),
+            statistics={
+                table: CallStatistics(
+                    StatisticsRepository(calls, directory, table),
+                    settings.statistics.cache_seconds,
+                    _lag(settings.databases.cdr),
+                )
+                for table, directory in directories.items()
+            },
             recordings=await stack.enter_async_context(stores.opened(settings.recordings)),
-            directory=directory,
+            directories=directories,
             replicas=calls.replicas,
             health=health,
             background={
                 "replicas": calls.watch,
-                "partition directory": directory.watch,
+                **{f"partition directory {table}": directory.watch for table, directory in directories.items()},
             },
             tasks=tasks,
         )
@@ -126,7 +137,9 @@ def _lag(database: CallDatabase) -> float:
 
 def _resources(settings: Settings) -> dict[str, Resource]:
     zone = settings.resources.time_zone
-    return resource.configured(UTC if zone == "UTC" else ZoneInfo(zone), settings.resources.hidden)
+    return resource.configured(
+        UTC if zone == "UTC" else ZoneInfo(zone), settings.resources.hidden, settings.databases.cdr.originated_table
+    )
 
 
 class _Pools:

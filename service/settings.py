@@ -28,6 +28,10 @@ SERVICE_LINK = re.compile(
 )
 MIN_SECRET_LENGTH = 32  # Bytes, the output size of the HMAC.
 MASKED = "********"
+TABLE = re.compile(
+    r"cdr\.[a-z_][a-z0-9_]{0,51}\Z", re.ASCII
+)  # Names of its partitions are longer, and have 63 at most.
+NOT_A_TABLE = "is not cdr.<table>, with a table of at most 52 lower-case letters, digits and underscores."
 
 T = TypeVar("T")
 
@@ -179,6 +183,7 @@ class Database:
 class CallDatabase:
     dsn: str = _text()
     pool_size: int = _integer(1, 1000)
+    originated_table: str = _setting(types.String(validate=validate.Regexp(TABLE, error=NOT_A_TABLE)))
     replicas: list[str] = _list(types.String())
     replica_max_lag: float = _seconds()
     directory_refresh: float = _seconds()

@@ -1,6 +1,5 @@
 """A real PostgreSQL for the whole run, databases copied from templates, and the service on real sockets."""
 
-import csv
 import json
 import os
 import shutil
@@ -27,12 +26,11 @@ from service.web import keys
 from service.web.app import open_application
 from service.web.connection import Runner
 from tests import load
+from tests.corpus import GOLDEN_SECRET, copy_rows
 from tests.load import Connection
 from tests.programs import on_database
 from tests.storage import Storage, storage
 
-GOLDEN = Path(__file__).parent / "golden"
-GOLDEN_SECRET = json.loads((GOLDEN / "tokens.json").read_text())["secret"]
 SECRET = "a secret for the tests, of more than 32 bytes"
 
 # Few buffers make copying and dropping a database several times faster, because PostgreSQL searches them all.
@@ -120,12 +118,7 @@ def golden_database(postgres: Databases) -> str:
         schema.apply(postgres.dsn(name), SQL / "schema" / part)
     schema.create_partitions(postgres.dsn(name), date(2026, 3, 1), date(2026, 3, 12))
     with closing(psycopg2.connect(postgres.dsn(name))) as connection, connection, connection.cursor() as cursor:
-        for path in sorted((GOLDEN / "dataset").glob("*.csv")):
-            with path.open(encoding="utf-8", newline="") as file:
-                columns = ", ".join(next(csv.reader(file)))
-                file.seek(0)
-                copy = rf"COPY {path.stem} ({columns}) FROM STDIN WITH (FORMAT csv, HEADER, NULL '\N')"
-                cursor.copy_expert(copy, file)
+        copy_rows(cursor)
     return name
 
 

@@ -20,6 +20,7 @@ from service.db.pool import Pool, Rows, Transaction
 from service.db.records import RecordReader
 from service.db.statement import Statement
 from service.db.width import rows_in, size_of
+from service.errors import ApiError
 from service.query import Caller, Everything, KeysetPosition, Query
 from service.schemas.resource import Resource
 
@@ -72,7 +73,8 @@ class ExportReader:
             await cursor.close()
 
     async def _count(self, pool: Pool, query: Query, max_rows: int) -> int:
-        [(total,)] = await pool.fetch(select.count(query))
+        statement = replace(select.count(query), partitions=self._records.planned(query))
+        [(total,)] = await pool.fetch(statement)
         if total > max_rows:
             raise errors.export_too_long(total, max_rows)
         return int(total)
@@ -219,6 +221,9 @@ class _Cursor:
         left = max(self._timing.timeout - self._age, 0.001)
         try:
             return await transaction.fetch(replace(statement, timeout=min(left, self._pool.limits.statement_timeout)))
+        except ApiError:
+            await self._end()  # The connection works, unless it was lost.
+            raise
         except BaseException:
             transaction.abort()
             self._release_slot()

@@ -39,6 +39,7 @@ REMOTE = _Kind("A part of the database is not available.", RETRY_SOON)
 RESOURCE = _Kind("The database lacks a resource or a lock for this query.", RETRY_SOON)
 SCHEMA = _Kind("The database lacks an object or a privilege that the service needs.", RETRY_LATER)
 ENCODING = _Kind("The encoding of the database is not UTF8.", RETRY_LATER, quotes=True)
+FEATURE = _Kind("The database does not support this query.", RETRY_LATER)
 SERVER = _Kind("The database failed to run this query.", RETRY_SOON)
 
 # By SQLSTATE, or by its class, which is its first two characters.
@@ -46,6 +47,7 @@ KINDS = {
     "08": REMOTE,  # Connection exceptions; on a live connection they concern a foreign server or a worker.
     "HV": REMOTE,  # Foreign data wrappers.
     "57P": REMOTE,  # Shutdown of a foreign server.
+    "0A": FEATURE,  # What distributed tables do not support.
     "53": RESOURCE,  # Disk, memory, locks, temporary files, connections.
     "54": RESOURCE,  # Program limits.
     "55": RESOURCE,  # Objects that are in use, lock_timeout.

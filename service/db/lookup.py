@@ -1,11 +1,11 @@
 """Finds a record by id: first in the partitions that the directory names, then in all partitions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from service.db import select
 from service.db.failures import INSUFFICIENT_PRIVILEGE, UNDEFINED_TABLE
-from service.db.partition_reader import Partition
+from service.db.partition_reader import Partition, relations
 from service.db.partitions import PartitionDirectory
 from service.db.pool import Pool
 from service.db.records import Queryable, Row
@@ -21,10 +21,10 @@ STALE = (UNDEFINED_TABLE, INSUFFICIENT_PRIVILEGE)  # SQLSTATEs of a statement on
 class RecordLookup:
     """Finds records in the caller's scope. Rows have the query's columns; its filters and window are ignored."""
 
-    def __init__(self, calls: ReplicaRouter, routing: Pool, directory: PartitionDirectory) -> None:
+    def __init__(self, calls: ReplicaRouter, routing: Pool, directories: Mapping[str, PartitionDirectory]) -> None:
         self._calls = calls
         self._routing = routing
-        self._directory = directory
+        self._directories = directories
 
     async def nearby(self, query: Query, identifier: str) -> Row | None:
         """The record if it is in a partition that the directory names, else None. Raises ApiError."""
@@ -32,7 +32,7 @@ class RecordLookup:
             return await self._by_uuid(query, identifier)
         if not _fits(identifier):
             return None
-        for number, group in enumerate(self._directory.candidates(int(identifier))):
+        for number, group in enumerate(self._directory(query).candidates(int(identifier))):
             try:
                 row = await self._in_partitions(query, int(identifier), group)
             except DatabaseFailedError:
@@ -46,7 +46,7 @@ class RecordLookup:
         """The record, after a search of all partitions on the primary; None if it does not exist. Raises ApiError."""
         if not query.resource.integer_ids or not _fits(identifier):
             return None
-        found = await self._directory.search(int(identifier))
+        found = await self._directory(query).search(int(identifier))
         if found.moments:
             # A replica may not have the record yet.
             moments = [(moment, moment) for moment in found.moments]
@@ -58,6 +58,9 @@ class RecordLookup:
             raise found.failure
         metrics.series(metrics.DIRECTORY_LOOKUPS, "not_found").inc()
         return None
+
+    def _directory(self, query: Query) -> PartitionDirectory:
+        return self._directories[query.resource.table]
 
     async def _by_uuid(self, query: Query, identifier: str) -> Row | None:
         condition = Filter("id", "eq", (identifier,))
@@ -74,7 +77,7 @@ class RecordLookup:
             except DatabaseFailedError as error:
                 if error.sqlstate not in STALE:
                     raise
-                self._directory.invalidate()
+                self._directory(query).invalidate()
         ranges = [partition.time_range for partition in group if partition.time_range]
         return await self._in_ranges(self._calls, query, identifier, ranges if len(ranges) == len(group) else None)
 
@@ -82,7 +85,9 @@ class RecordLookup:
         self, source: Queryable, query: Query, identifier: int, ranges: Sequence[TimeRange] | None
     ) -> Row | None:
         """The record in these time ranges, or in all partitions if `ranges` is None."""
-        rows = await source.fetch(select.by_id(query, identifier, ranges))
+        statement = select.by_id(query, identifier, ranges)
+        planned = self._directory(query).planned_in(ranges) if ranges else ()
+        rows = await source.fetch(replace(statement, partitions=relations(planned)))
         return rows[0] if rows else None
 
 
@@ -90,7 +95,7 @@ def _in_partition(query: Query, identifier: int, partition: Partition) -> Statem
     """The statement for one partition. It is not prepared for a partitioned one: pruning needs constants."""
     statement = select.by_id_in_partition(query, identifier, partition.name, partition.oid)
     if partition.partitioned:
-        return replace(statement, handled=STALE, repeated=False, partitions=(partition.oid,))
+        return replace(statement, handled=STALE, repeated=False, partitions=relations([partition]))
     return replace(statement, handled=STALE)
 
 

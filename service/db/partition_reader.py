@@ -1,4 +1,4 @@
-"""Reads the partitions of cdr.cdr and the range of ids of each.
+"""Reads the partitions of a table of calls and the range of ids of each.
 
 Each foreign server is queried separately, so that only its own partitions stay unknown if it does not respond.
 """
@@ -41,8 +41,9 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition of cdr.cdr. `name` is quoted. `time_range` is PostgreSQL's text, None if it has other bounds.
+    """A partition of a table of calls.
 
+    `name` is quoted. `time_range` is PostgreSQL's text, None if it has other bounds.
     `readable`: the role may read the partition directly. `ids` is the range of all ids, `typical_range` that of nearly
     all, without late rows; both None if no row was seen. `leaves` are its leaf tables, or itself if not partitioned.
     """
@@ -79,12 +80,13 @@ class _Source:
 class PartitionReader:
     """Reads through a pool. Raises ApiError, but not for single partitions that cannot be read: they stay unchanged."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, table: str) -> None:
         self._pool = pool
+        self._table = table
 
     async def digest(self) -> str | None:
         """A text that changes when partitions are attached or detached."""
-        [(digest,)] = await self._pool.fetch(Statement.from_file("queries/partition_list"))
+        [(digest,)] = await self._pool.fetch(Statement.from_file("queries/partition_list", table=self._table))
         return digest  # type: ignore[no-any-return] # Text, or NULL without partitions.
 
     async def read(self, known: Mapping[int, Partition]) -> list[Partition]:
@@ -94,7 +96,7 @@ class PartitionReader:
 
     async def listed(self, known: Mapping[int, Partition]) -> list[Partition]:
         """All partitions, without their current ids. Locked ones are taken from `known`, or left out."""
-        rows = await self._pool.fetch(Statement.from_file("queries/partitions"))
+        rows = await self._pool.fetch(Statement.from_file("queries/partitions", table=self._table))
         rows.sort(key=lambda row: row[0])
         partitions = []
         for (oid, name, bounds, readable), group in groupby(rows, key=lambda row: row[:4]):
@@ -121,7 +123,7 @@ class PartitionReader:
     ) -> Mapping[int, list[IdRange]]:
         """Ranges of ids by partition oid, of the partitions that can be read."""
         found: dict[int, list[IdRange]] = defaultdict(list)
-        sources = sorted((s for p in partitions for s in _sources(p)), key=lambda source: source.servers)
+        sources = sorted((s for p in partitions for s in _sources(p, self._table)), key=lambda source: source.servers)
         for _, group in groupby(sources, key=lambda source: source.servers):
             try:
                 await self._ask_servers(list(group), size, shape, found)
@@ -154,6 +156,11 @@ def _is_away(error: DatabaseFailedError | QueryTimeoutError, servers: Sequence[i
     return bool(servers) if isinstance(error, QueryTimeoutError) else is_remote(error.sqlstate)
 
 
+def relations(partitions: Iterable[Partition]) -> tuple[int, ...]:
+    """The oids of some partitions and of their leaves."""
+    return tuple({oid for partition in partitions for oid in (partition.oid, *(leaf.oid for leaf in partition.leaves))})
+
+
 def _overlapping(partitions: Iterable[Partition]) -> list[Partition]:
     """The partitions whose ids overlap with more than their two neighbours."""
     ranged = [(partition, partition.ids) for partition in partitions if partition.ids]
@@ -179,7 +186,7 @@ def _with_known(partition: Partition, known: Partition | None) -> Partition:
     return replace(partition, ids=known.ids, typical_range=partition.typical_range or kept)
 
 
-def _sources(partition: Partition) -> list[_Source]:
+def _sources(partition: Partition, table: str) -> list[_Source]:
     """The tables to read; empty if the role may not read the leaves and the partition has no time bounds."""
     if partition.leaves and all(leaf.readable for leaf in partition.leaves):
         return [
@@ -189,7 +196,7 @@ def _sources(partition: Partition) -> list[_Source]:
     if partition.readable:
         return [_Source(partition, partition.name, "TRUE", partition.servers)]
     if partition.time_range:
-        return [_Source(partition, select.CALLS, select.in_ranges([partition.time_range]), partition.servers)]
+        return [_Source(partition, table, select.in_ranges([partition.time_range]), partition.servers)]
     return []
 
 

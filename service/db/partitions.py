@@ -1,4 +1,4 @@
-"""The directory of partitions: names the partitions of cdr.cdr that may contain an id, the most likely first.
+"""The directory of partitions: names the partitions of a table that may contain an id, the most likely first.
 
 Ids come from one sequence in the order in which calls end. So nearly all rows of a partition have ids in a range that
 hardly overlaps with others, its typical range; a few late rows extend the range of all its ids over many days. The
@@ -20,6 +20,8 @@ from service.db.search import Found, PartitionSearch
 from service.errors import ApiError
 from service.observability import metrics
 from service.observability.problem_log import ProblemLog
+from service.query import TimeRange
+from service.schemas.resource import CALLS
 
 RELOAD = 300.0  # Seconds between complete reloads, including late rows and statistics.
 MAX_RANGES = 32  # Time ranges in one statement; beyond that, a search of all partitions costs no more.
@@ -37,9 +39,11 @@ class PartitionDirectory:
         refresh: float,
         reload: float = RELOAD,
         clock: Callable[[], float] = time.monotonic,
+        table: str = CALLS,
     ) -> None:
         self._pool = pool
-        self._reader = PartitionReader(pool)
+        self._table = table
+        self._reader = PartitionReader(pool, table)
         self._search = search
         self._refresh = refresh
         self._reload = reload
@@ -63,7 +67,7 @@ class PartitionDirectory:
                     "refresh", "partition directory not refreshed", error=one_line(error.__cause__ or error)
                 )
             if self.refreshed is not None:
-                metrics.DIRECTORY_AGE_SECONDS.set(self._clock() - self.refreshed)
+                metrics.DIRECTORY_AGE_SECONDS.labels(self._table).set(self._clock() - self.refreshed)
             self._wake.clear()
             try:
                 async with asyncio.timeout(self._refresh):
@@ -103,11 +107,22 @@ class PartitionDirectory:
             yield bounded
         yield from ([partition] for partition in others if not partition.time_range)
 
-    def planned(self, first: datetime | None, last: datetime | None) -> tuple[int, ...]:
-        """The oids of the partitions that PostgreSQL plans for calls between two times, both included."""
+    def planned(self, first: datetime | None, last: datetime | None) -> Sequence[Partition]:
+        """The partitions that PostgreSQL plans for calls between two times, both included."""
         start = 0 if first is None else bisect_right(self._ends, first)
         end = len(self._ends) if last is None else bisect_right(self._starts, last)
-        return self._bounded[start:end] + self._unbounded
+        return self._by_time[start:end] + self._unbounded
+
+    def planned_in(self, ranges: Iterable[TimeRange]) -> Sequence[Partition]:
+        """The same for calls in some time ranges."""
+        found: dict[int, Partition] = {}
+        for first, end in ranges:
+            try:
+                bounds = moment(first), moment(end)
+            except ValueError:  # A year that Python does not have.
+                return self.planned(None, None)
+            found.update((partition.oid, partition) for partition in self.planned(*bounds))
+        return tuple(found.values())
 
     def extent(self, column: str, begin: datetime) -> tuple[Any, Any] | None:
         """The approximate range of ids or times of the calls from `begin` on; None if unknown."""
@@ -189,8 +204,7 @@ class PartitionDirectory:
         self._by_time = [partition for _, _, partition in bounded]
         self._starts = [start for start, _, _ in bounded]
         self._ends = [end for _, end, _ in bounded]
-        self._bounded = tuple(partition.oid for partition in self._by_time)
-        self._unbounded = tuple(partition.oid for time_range, partition in ranged if time_range is None)
+        self._unbounded = [partition for time_range, partition in ranged if time_range is None]
         begun = bisect_right(self._starts, datetime.now(UTC))
         self._today = [*reversed(self._by_time[max(0, begun - 2) : begun]), *self._by_time[begun : begun + 1]]
 

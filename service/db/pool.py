@@ -9,6 +9,7 @@ import math
 import time
 from dataclasses import replace
 from functools import cached_property
+from typing import Self
 
 import structlog
 
@@ -283,11 +284,23 @@ class Pool:
 
 
 class Transaction:
-    """One transaction, until `end` or `abort` is called."""
+    """One transaction, until `end` or `abort` is called, or its block is left.
+
+    A block that raises ApiError ends with ROLLBACK and keeps the connection; any other exception closes the connection.
+    """
 
     def __init__(self, pool: Pool, connection: Connection) -> None:
         self._pool = pool
         self._connection: Connection | None = connection
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, ApiError):
+            await self.end()
+        else:
+            self.abort()
 
     async def fetch(self, statement: Statement) -> Rows:
         """All rows. Raises DatabaseUnavailableError, DatabaseFailedError, QueryTimeoutError."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from service.concurrency.cache import TTLCache
 from service.db import keyset, parts, scan, select
+from service.db.partition_reader import Partition, relations
 from service.db.partitions import PartitionDirectory
 from service.db.parts import Part
 from service.db.pool import Pool, Rows
@@ -51,13 +52,13 @@ class RecordReader:
         self,
         calls: ReplicaRouter,
         routing: Pool,
-        directory: PartitionDirectory,
+        directories: Mapping[str, PartitionDirectory],
         total_seconds: float,
         total_timeout: float,
     ) -> None:
         self._calls = calls
         self._routing = routing
-        self._directory = directory
+        self._directories = directories
         self._total_timeout = total_timeout
         self._totals: TTLCache[bytes, int | None] = TTLCache("total", total_seconds, MAX_TOTALS)
 
@@ -78,12 +79,8 @@ class RecordReader:
         return replace(query, ranges=await self._time_ranges(query))
 
     def planned(self, query: Query) -> tuple[int, ...]:
-        """The oids of the partitions that PostgreSQL plans for the query, according to the directory."""
-        if query.resource.meta.window is None or query.ranges is not None:
-            return ()
-        first = _bounds(query.filters, ("gteq", "gt", "eq"))
-        last = _bounds(query.filters, ("lteq", "lt", "eq"))
-        return self._directory.planned(max(first, default=None), min(last, default=None))
+        """The oids of the partitions and leaves that PostgreSQL plans for the query, according to the directory."""
+        return relations(self._partitions(query))
 
     async def by_numbers(
         self, resource: Resource, columns: tuple[str, ...], numbers: Iterable[int], caller: Caller
@@ -124,13 +121,24 @@ class RecordReader:
                 raise
             return await _fetch_in_pieces(database.primary, statement)
 
+    def _partitions(self, query: Query) -> Sequence[Partition]:
+        """The partitions that PostgreSQL plans for the query, according to the directory."""
+        if query.resource.meta.window is None:
+            return ()
+        directory = self._directories[query.resource.table]
+        if query.ranges is not None:
+            return directory.planned_in(query.ranges)
+        first = _bounds(query.filters, ("gteq", "gt", "eq"))
+        last = _bounds(query.filters, ("lteq", "lt", "eq"))
+        return directory.planned(max(first, default=None), min(last, default=None))
+
     def _parts(self, query: Query) -> list[Part]:
         """The parts in which a list is read; none if the planner's choice is good enough for the whole list."""
         if query.resource.meta.window is None or not parts.is_selective(query):
             return []
         order = select.reading_order(query)
         ends = keyset.bounds(query.sorts, query.window) if isinstance(query.window, CursorPage) else []
-        extent = self._directory.extent(
+        extent = self._directories[query.resource.table].extent(
             order[0].column, max(_bounds(query.filters, ("gteq", "gt", "eq")), default=datetime.min.replace(tzinfo=UTC))
         )
         return parts.split(order, extent and parts.bounded(order[0].column, [*query.filters, *ends], extent))
@@ -170,12 +178,12 @@ class RecordReader:
         ids = [set(condition.values) for condition in query.filters if _is_id_filter(condition)]
         if query.resource.meta.window is None or not ids:
             return None
-        if len(self.planned(query)) <= MAX_PARTITIONS_PLANNED:
+        if len(self._partitions(query)) <= MAX_PARTITIONS_PLANNED:
             return None
         wanted = {identifier for identifier in set.intersection(*ids) if -(2**63) <= identifier < 2**63}
         if len(wanted) > MAX_IDS_SEARCHED:
             return None
-        found = await asyncio.gather(*map(self._directory.search, wanted))
+        found = await asyncio.gather(*map(self._directories[query.resource.table].search, wanted))
         if any(one.failure for one in found):
             return None
         return tuple((moment, moment) for one in found for moment in one.moments)
@@ -202,9 +210,8 @@ class RecordReader:
 
 async def _fetch_in_pieces(database: Queryable, statement: Statement) -> Rows:
     """All rows, read with a cursor. Raises BadRequestError if their total size is too large."""
-    transaction, budget = await database.begin(), PageBudget()
-    rows: Rows = []
-    try:
+    rows, budget = [], PageBudget()
+    async with await database.begin() as transaction:
         await transaction.fetch(select.declare(statement))
         while True:
             piece = budget.piece
@@ -212,12 +219,7 @@ async def _fetch_in_pieces(database: Queryable, statement: Statement) -> Rows:
             budget.spend(found)
             rows += found
             if len(found) < piece:
-                break
-    except BaseException:
-        transaction.abort()
-        raise
-    await transaction.end()
-    return rows
+                return rows
 
 
 def _is_id_filter(condition: Filter) -> bool:

@@ -41,7 +41,7 @@ async def read(
             rows += (first := await source.fetch(replace(statement, partitions=partitions)))
             matches, known = len(first), len(first) < missing
         total = total + matches if known and total is not None else None
-    return rows + await _by_keys(source, query, keys), total
+    return rows + await _by_keys(source, query, keys, partitions), total
 
 
 def _first(query: Query, limit: int) -> Query:
@@ -51,21 +51,21 @@ def _first(query: Query, limit: int) -> Query:
     return replace(query, window=Page(size=limit - 1))
 
 
-async def _by_keys(source: ReplicaRouter, query: Query, keys: Sequence[Key]) -> Rows:
+async def _by_keys(source: ReplicaRouter, query: Query, keys: Sequence[Key], partitions: tuple[int, ...]) -> Rows:
     """The rows in the order of `keys`, without rows deleted in the meantime."""
     rows: Rows = []
     budget, begin = PageBudget(), 0
     while begin < len(keys):
         piece = keys[begin : begin + budget.piece]
         begin += len(piece)
-        found = await _piece(source, query, piece)
+        found = await _piece(source, query, piece, partitions)
         budget.spend(found)
         rows += found
     return rows
 
 
-async def _piece(source: ReplicaRouter, query: Query, keys: Sequence[Key]) -> Rows:
-    statement = select.by_keys(query, keys)
+async def _piece(source: ReplicaRouter, query: Query, keys: Sequence[Key], partitions: tuple[int, ...]) -> Rows:
+    statement = replace(select.by_keys(query, keys), partitions=partitions)
     found = _keyed(await source.fetch(statement))
     if len(found) < len(keys):  # This replica may be behind the one that returned the keys.
         found = _keyed(await source.primary.fetch(statement))

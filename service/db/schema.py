@@ -13,10 +13,11 @@ from psycopg2.extensions import make_dsn
 from service.db import indexes
 from service.db.partition_reader import moment, time_range
 from service.db.session import ENCODING, FORMATS, set_local
+from service.schemas.resource import CALLS
 
 BATCH = 50  # Partitions in one transaction; each takes about ten locks of the shared lock table.
 # With an explicit offset, the bounds do not depend on the time zone of the server or the session.
-PARTITION = sql.SQL("CREATE TABLE {partition} PARTITION OF cdr.cdr FOR VALUES FROM ({first}) TO ({next})")
+PARTITION = sql.SQL("CREATE TABLE {partition} PARTITION OF {table} FOR VALUES FROM ({first}) TO ({next})")
 PARTITIONS = """
 SELECT pg_namespace.nspname || '.' || pg_class.relname,
        pg_class.relkind,
@@ -24,7 +25,7 @@ SELECT pg_namespace.nspname || '.' || pg_class.relname,
   FROM pg_catalog.pg_inherits
   JOIN pg_catalog.pg_class ON pg_class.oid = pg_inherits.inhrelid
   JOIN pg_catalog.pg_namespace ON pg_namespace.oid = pg_class.relnamespace
- WHERE pg_inherits.inhparent = to_regclass('cdr.cdr')
+ WHERE pg_inherits.inhparent = to_regclass(%s)
 """
 RECORDED = "SELECT DISTINCT local_tag FROM cdr.cdr WHERE audio_recorded"
 ORDINARY = "r"
@@ -46,21 +47,21 @@ def apply(dsn: str, folder: Path) -> list[str]:
     return [file.name for file in files]
 
 
-def create_partitions(dsn: str, first: date, last: date) -> list[str]:
-    """Create the UTC days' partitions of cdr.cdr that do not exist, both ends included, and return their names.
+def create_partitions(dsn: str, first: date, last: date, table: str = CALLS) -> list[str]:
+    """Create the UTC days' missing partitions of a table of calls, both ends included, and return their names.
 
     BATCH partitions share a transaction, which holds locks on each. `last` is before date.max. Raises SchemaError, for
     example if a partition with another name covers part of a day (contract 16.1), or if the partition next to a day is
     partitioned itself or a foreign table, because an ordinary one would store its calls here. Earlier batches are kept.
     """
-    return [name for batch in partition_batches(dsn, first, last) for name in batch]
+    return [name for batch in partition_batches(dsn, first, last, table) for name in batch]
 
 
-def partition_batches(dsn: str, first: date, last: date) -> Iterator[list[str]]:
+def partition_batches(dsn: str, first: date, last: date, table: str = CALLS) -> Iterator[list[str]]:
     """Like `create_partitions`, but yield the names of each batch as soon as it is created."""
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     for start in range(0, len(days), BATCH):
-        yield _create_missing(dsn, days[start : start + BATCH])
+        yield _create_missing(dsn, days[start : start + BATCH], table)
 
 
 def load_demo(dsn_cdr: str, dsn_routing: str, folder: Path) -> None:
@@ -121,22 +122,23 @@ def _run_file(cursor: Cursor, file: Path) -> None:
         raise SchemaError(f"{file.name} failed: {_reason(error)}") from error
 
 
-def _create_missing(dsn: str, days: Sequence[date]) -> list[str]:
+def _create_missing(dsn: str, days: Sequence[date], table: str) -> list[str]:
     with _transaction(dsn) as cursor:
-        cursor.execute(PARTITIONS)
+        cursor.execute(PARTITIONS, (table,))
         existing = list(cursor)
         names = {name for name, _, _ in existing}
-        missing = [day for day in days if _partition_of(day) not in names]
+        missing = [day for day in days if _partition_of(table, day) not in names]
         for day in missing:
             _refuse_beside_other_kinds(day, existing)
         for day in missing:
-            _create_partition(cursor, day)
-    return [_partition_of(day) for day in missing]
+            _create_partition(cursor, table, day)
+    return [_partition_of(table, day) for day in missing]
 
 
-def _create_partition(cursor: Cursor, day: date) -> None:
+def _create_partition(cursor: Cursor, table: str, day: date) -> None:
     statement = PARTITION.format(
-        partition=sql.Identifier(*_partition_of(day).split(".")),
+        partition=sql.Identifier(*_partition_of(table, day).split(".")),
+        table=sql.Identifier(*table.split(".")),
         first=sql.Literal(f"{day} 00:00:00+00"),
         next=sql.Literal(f"{day + timedelta(days=1)} 00:00:00+00"),
     )
@@ -152,5 +154,5 @@ def _reason(error: psycopg2.Error) -> str:
     return f"{said} {error.diag.message_hint}" if error.diag.message_hint else said
 
 
-def _partition_of(day: date) -> str:
-    return f"cdr.cdr_{day:%Y_%m_%d}"
+def _partition_of(table: str, day: date) -> str:
+    return f"{table}_{day:%Y_%m_%d}"

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from types import MappingProxyType
 
 import structlog
 
@@ -11,6 +12,7 @@ from service.db.pool import Pool
 from service.db.statement import Statement, read_sql
 from service.files import SQL
 from service.observability import metrics
+from service.schemas.resource import CALLS
 
 log = structlog.get_logger()
 
@@ -22,14 +24,16 @@ TABLE = re.compile(r"(?:FROM|JOIN)\s+(\w+)\.(\w+)(?:\s+AS\s+(\w+))?", re.IGNOREC
 COLUMN = re.compile(r"\b([a-z_]+)\.([a-z_][a-z_0-9]*)\b(?!\s*\()")
 
 Column = tuple[str, str, str]  # Schema, table and column.
+Tables = Mapping[str, str]
 
 
 class SchemaCheck:
-    """Checks one database: `cdr` (calls) or `routing` (everything else)."""
+    """Checks one database: `cdr` (calls) or `routing` (everything else). `tables`: tables of calls by SQL file."""
 
-    def __init__(self, pool: Pool, database: str) -> None:
+    def __init__(self, pool: Pool, database: str, tables: Tables = MappingProxyType({})) -> None:
         self._pool = pool
         self._database = database
+        self._tables = tables
         self._lock_warning = ""
 
     async def problems(self) -> list[str]:
@@ -46,7 +50,11 @@ class SchemaCheck:
         return found
 
     async def _missing(self, role: str) -> list[str]:
-        needed = [column for column in needed_columns() if (column[0] == CALLS_SCHEMA) == (self._database == "cdr")]
+        needed = [
+            column
+            for column in needed_columns(tuple(self._tables.items()))
+            if (column[0] == CALLS_SCHEMA) == (self._database == "cdr")
+        ]
         schemas, tables, columns = (list(names) for names in zip(*needed, strict=True))
         statement = Statement.from_file("queries/missing_columns", schemas=schemas, tables=tables, columns=columns)
         rows = await self._pool.fetch(statement)
@@ -54,9 +62,12 @@ class SchemaCheck:
 
     async def _check_locks(self) -> None:
         """Logs a warning if the lock table is too small. Not a problem, since statements on all partitions are rare."""
-        [(partitions, locks, capacity, setting)] = await self._pool.fetch(
-            Statement.from_file("queries/partition_locks")
-        )
+        rows = [
+            row
+            for table in sorted({CALLS, *self._tables.values()})
+            for row in await self._pool.fetch(Statement.from_file("queries/partition_locks", table=table))
+        ]
+        partitions, locks, capacity, setting = max(rows, key=lambda row: int(row[1]))
         metrics.PARTITION_LOCKS.set(locks)
         metrics.LOCK_CAPACITY.set(capacity)
         needed = math.ceil(setting * locks / capacity)
@@ -70,15 +81,16 @@ class SchemaCheck:
 
 
 @cache
-def needed_columns() -> tuple[Column, ...]:
-    """The columns that the service's statements read, parsed from its SQL files."""
+def needed_columns(tables: tuple[tuple[str, str], ...] = ()) -> tuple[Column, ...]:
+    """The columns that the service's statements read, parsed from its SQL files. `tables`: tables of calls by file."""
     files = [*sorted((SQL / "resources").glob("*.sql")), *sorted((SQL / "queries").glob("*.sql"))]
-    texts = [read_sql(f"{file.parent.name}/{file.stem}") for file in files]
-    return tuple(sorted({column for text in texts for column in _columns(text)}))
+    texts = {file.stem: read_sql(f"{file.parent.name}/{file.stem}") for file in files}
+    chosen = dict(tables)
+    return tuple(sorted({column for name, text in texts.items() for column in _columns(text, chosen.get(name, CALLS))}))
 
 
-def _columns(text: str) -> Iterator[Column]:
-    text = text.replace("{calls}", "cdr.cdr").replace("{rec}", read_sql("shapes/rec"))
+def _columns(text: str, calls: str) -> Iterator[Column]:
+    text = text.replace("{calls}", calls).replace("{rec}", read_sql("shapes/rec"))
     tables = {alias or table: (schema, table) for schema, table, alias in TABLE.findall(text) if schema != CATALOG}
     for alias, column in COLUMN.findall(TABLE.sub("", text)):
         if alias in tables:

@@ -15,6 +15,7 @@ from service.db.pool import Pool
 from service.db.statement import Statement, read_sql
 from service.errors import ApiError, DatabaseFailedError, QueryTimeoutError, busy, unavailable
 from service.observability import timings
+from service.schemas.resource import CALLS
 
 IDLE = 10.0  # Seconds after which the connections are closed, because their backends have cached every partition.
 
@@ -44,8 +45,9 @@ class Found:
 class PartitionSearch:
     """Searches while requests wait. `split` returns the times that divide the time axis; by default there are none."""
 
-    def __init__(self, pool: Pool, limits: SearchLimits = SearchLimits()) -> None:
+    def __init__(self, pool: Pool, table: str = CALLS, limits: SearchLimits = SearchLimits()) -> None:
         self._pool = pool
+        self._table = table
         self._limits = limits
         self.split: Split = tuple
         self._waiting: dict[int, asyncio.Future[Found]] = {}
@@ -94,7 +96,7 @@ class PartitionSearch:
         moments: dict[int, list[str]] = {identifier: [] for identifier in wanted}
         failure: ApiError | None = None
         for part in _parts(self.split()):
-            text = read_sql("shapes/search").format(where=part)
+            text = read_sql("shapes/search").format(calls=self._table, where=part)
             try:
                 rows = await self._pool.fetch(Statement(text, {"ids": list(wanted)}, "search"))
             except (DatabaseFailedError, QueryTimeoutError) as error:

@@ -10,11 +10,11 @@ from typing import Any
 from service.db import keyset
 from service.db.statement import Statement, read_sql
 from service.query import Caller, CursorPage, Everything, Filter, KeysetPosition, Page, Query, Sort, TimeRange, Window
+from service.schemas.resource import Resource
 from service.statistics.buckets import moment
 
 Parameters = dict[str, Any]
 
-CALLS = "cdr.cdr"  # The parent of all partitions.
 NO_INDEX = "(ARRAY[r.{}])[1]"  # Sorts like the column, but cannot use an index.
 
 Key = tuple[int, str]
@@ -68,7 +68,7 @@ def records(query: Query) -> Statement:
     parameters["offset"] = window.offset if isinstance(window, Page) else 0
     text = read_sql("shapes/list").format(
         columns=_columns([*query.columns, *_positions(query)]),
-        resource=_all(query.resource.sql),
+        resource=_all(query.resource),
         conditions=" AND ".join(conditions) or "TRUE",
         order=_order(reading_order(query)),
     )
@@ -85,7 +85,7 @@ def keys(query: Query, limit: int, max_count: int) -> Statement:
     parameters = _scope(query.caller) | {"limit": limit, "max_count": max(limit, max_count)}
     conditions = [*_conditions(query, parameters), *_keyset(query, parameters)]
     text = read_sql("shapes/keys").format(
-        resource=_all(query.resource.sql),
+        resource=_all(query.resource),
         conditions=" AND ".join(conditions) or "TRUE",
         order=_order(reading_order(query), NO_INDEX),
     )
@@ -96,7 +96,7 @@ def by_keys(query: Query, found: Sequence[Key]) -> Statement:
     """The records with these ids and times, in any order; each row ends with its id and time."""
     ids, times = zip(*found, strict=True)
     columns = _columns([*query.columns, *_positions(query)])
-    text = read_sql("shapes/by_keys").format(columns=columns, resource=_all(query.resource.sql))
+    text = read_sql("shapes/by_keys").format(columns=columns, resource=_all(query.resource))
     return Statement(text, {**_scope(query.caller), "ids": ids, "times": times}, "by_keys")
 
 
@@ -104,7 +104,7 @@ def count(query: Query, timeout: float | None = None) -> Statement:
     """The number of matching records, independent of the window. `timeout` is in seconds."""
     parameters = _scope(query.caller)
     conditions = " AND ".join(_conditions(query, parameters)) or "TRUE"
-    text = read_sql("shapes/count").format(resource=_all(query.resource.sql), conditions=conditions)
+    text = read_sql("shapes/count").format(resource=_all(query.resource), conditions=conditions)
     return Statement(text, parameters, "count", timeout=timeout)
 
 
@@ -112,7 +112,7 @@ def sums(query: Query, duration: str, price: str, starts: Sequence[int]) -> Stat
     """Numbers of calls, and sums of `duration` and `price`, in the buckets that begin at `starts` (Unix times)."""
     parameters = _scope(query.caller)
     conditions = " AND ".join(_conditions(query, parameters)) or "TRUE"
-    resource = _all(query.resource.sql)
+    resource = _all(query.resource)
     text = read_sql("shapes/statistics").format(
         resource=resource, conditions=conditions, duration=duration, price=price
     )
@@ -122,14 +122,14 @@ def sums(query: Query, duration: str, price: str, starts: Sequence[int]) -> Stat
 
 def by_id_in_partition(query: Query, identifier: int, partition: str, oid: int) -> Statement:
     """The record with this id in one partition, if it is still attached. `partition` is its quoted name."""
-    text = _by_id_in_partition(query.resource.sql, query.columns, partition, oid)
+    text = _by_id_in_partition(query.resource, query.columns, partition, oid)
     return Statement(text, {**_scope(query.caller), "id": identifier}, "one", repeated=True)
 
 
 def by_id(query: Query, identifier: int, ranges: Sequence[TimeRange] | None) -> Statement:
     """The record with this id in these time ranges, or in all partitions if `ranges` is None."""
     where = "TRUE" if ranges is None else in_ranges(ranges, "cdr.time_start")
-    text = _by_id(query.resource.sql, query.columns, CALLS, where)
+    text = _by_id(query.resource, query.columns, query.resource.table, where)
     return Statement(text, {**_scope(query.caller), "id": identifier}, "one_within")
 
 
@@ -150,12 +150,12 @@ def _in_range(time_range: TimeRange, column: str) -> str:
 
 
 @lru_cache(4096)
-def _by_id_in_partition(resource: str, columns: tuple[str, ...], partition: str, oid: int) -> str:
-    is_partition = read_sql("shapes/is_partition").format(oid=oid)
+def _by_id_in_partition(resource: Resource, columns: tuple[str, ...], partition: str, oid: int) -> str:
+    is_partition = read_sql("shapes/is_partition").format(oid=oid, table=resource.table)
     return _by_id(resource, columns, partition.replace("%", "%%"), is_partition)
 
 
-def _by_id(resource: str, columns: tuple[str, ...], calls: str, where: str) -> str:
+def _by_id(resource: Resource, columns: tuple[str, ...], calls: str, where: str) -> str:
     narrowed = read_sql("shapes/by_id").format(where=where)
     return f"SELECT {_columns(columns)} FROM ({_resource(resource, calls, narrowed)}) AS r LIMIT 1"
 
@@ -174,13 +174,13 @@ def _order(sorts: Iterable[Sort], key: str = "r.{}") -> str:
 
 
 @lru_cache
-def _all(resource: str) -> str:
-    return _resource(resource, CALLS, "")
+def _all(resource: Resource) -> str:
+    return _resource(resource, resource.table, "")
 
 
-def _resource(resource: str, calls: str, narrowed: str) -> str:
+def _resource(resource: Resource, calls: str, narrowed: str) -> str:
     rec = read_sql("shapes/rec")
-    return read_sql(f"resources/{resource}").format(rec=rec, calls=calls, narrowed=narrowed)
+    return read_sql(f"resources/{resource.sql}").format(rec=rec, calls=calls, narrowed=narrowed)
 
 
 def _scope(caller: Caller) -> Parameters:

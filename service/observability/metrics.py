@@ -80,7 +80,7 @@ BACKGROUND_FAILURES = _counter("background_failures", "Failures of background ta
 DATABASE_RETRIES = _counter("database_retries", "Retries of statements.", "pool", "reason")
 REPLICA_UP = _gauge_min("replica_up", "1 if the replica is in use.", "replica")
 REPLICA_LAG_SECONDS = _gauge_max("replica_lag_seconds", "Replication lag in seconds.", "replica")
-DIRECTORY_AGE_SECONDS = _gauge_max("directory_age_seconds", "Seconds since the partition directory was refreshed.")
+DIRECTORY_AGE_SECONDS = _gauge_max("directory_age_seconds", "Seconds since the directory was refreshed.", "table")
 DIRECTORY_LOOKUPS = _counter("directory_lookups", "Look-ups of a call by id.", "outcome")
 LOGINS = _counter("logins", "Login attempts.", "outcome")
 CACHE_REQUESTS = _counter("cache_requests", "Cache requests.", "cache", "outcome")
@@ -96,13 +96,13 @@ KNOWN: dict[Counter | Gauge | Histogram, tuple[tuple[str, ...], ...]] = {
     POOL_CONNECTIONS: tuple((pool, state) for pool in ("cdr", "routing") for state in ("idle", "busy")),
     POOL_WAIT_SECONDS: (("cdr",), ("routing",)),
     DATABASE_UP: (("cdr",), ("routing",)),
+    DIRECTORY_AGE_SECONDS: (("cdr.cdr",),),
     DIRECTORY_LOOKUPS: tuple((outcome,) for outcome in ("typical_range", "id_range", "search", "not_found")),
     LOGINS: (("succeeded",), ("failed",), ("throttled",)),
     CACHE_REQUESTS: tuple((cache, outcome) for cache in CACHES for outcome in ("hit", "miss")),
 }
 PLAIN = (
     CONNECTIONS,
-    DIRECTORY_AGE_SECONDS,
     LOCK_CAPACITY,
     LOG_LINES_DROPPED,
     PARTITION_LOCKS,

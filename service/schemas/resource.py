@@ -14,6 +14,7 @@ from service.schemas.fields import Attribute, Integer, ToAccount
 from service.schemas.incoming_cdrs import IncomingCdrSchema
 
 ACCOUNT = "account"  # The name of the relationship, dashed and underscored alike.
+CALLS = "cdr.cdr"  # The table of all calls.
 SCHEMAS: tuple[type[ResourceSchema], ...] = (IncomingCdrSchema, CdrSchema, AccountSchema)
 
 
@@ -53,6 +54,7 @@ class Resource:
     schema: ResourceSchema
     hidden: frozenset[str]
     registry: Mapping[str, "Resource"]  # All resources by type.
+    table: str = CALLS  # Where its calls are, if it has calls.
 
     @property
     def type(self) -> str:
@@ -143,10 +145,16 @@ def problems(hidden: Mapping[str, Collection[str]]) -> Iterator[str]:
                 yield f"resources.{setting}: {what}; did you mean {nearest!r}?"
 
 
-def configured(time_zone: tzinfo, hidden: Mapping[str, Collection[str]]) -> dict[str, Resource]:
-    """The resources by type. `hidden` contains underscored names by `hidden_setting`."""
+def configured(
+    time_zone: tzinfo, hidden: Mapping[str, Collection[str]], originated_table: str = CALLS
+) -> dict[str, Resource]:
+    """The resources by type. `hidden` contains underscored names by `hidden_setting`.
+
+    `originated_table` is the table of cdrs.
+    """
     registry: dict[str, Resource] = {}
     for schema in SCHEMAS:
         names = frozenset(hidden.get(schema.Meta.hidden_setting or "", ()))
-        registry[schema.Meta.type_] = Resource(schema(time_zone=time_zone), names, registry)
+        table = originated_table if schema is CdrSchema else CALLS
+        registry[schema.Meta.type_] = Resource(schema(time_zone=time_zone), names, registry, table)
     return registry

@@ -43,7 +43,7 @@ async def _answer(request: web.Request) -> bytes:
     starts = buckets.starts(question.sampling, calls.schema.time_zone, question.first, question.until)
     filters = (Filter("account_id", "eq", (account,)), *question.filters)
     query = Query(calls, (), request[CALLER], filters)
-    sums = await services.statistics.sums(query, _measures(request, question), question, starts)
+    sums = await services.statistics[calls.table].sums(query, _measures(request, question), question, starts)
     return report.report(question, starts, sums)
 
 

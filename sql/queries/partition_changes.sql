@@ -1,5 +1,5 @@
--- The partitions of cdr.cdr with a text that changes with every change of their rows. No rows if PostgreSQL does not count
--- changes, for example on a replica.
+-- The partitions of a table of calls with a text that changes with every change of their rows. No rows if PostgreSQL does not
+-- count changes here, for example on a replica, or on the coordinator of Citus.
 SELECT pg_class.oid::bigint,
        pg_get_expr(pg_class.relpartbound, pg_class.oid),
        concat_ws(
@@ -12,9 +12,10 @@ SELECT pg_class.oid::bigint,
   FROM pg_catalog.pg_inherits
   JOIN pg_catalog.pg_class
     ON pg_class.oid = pg_inherits.inhrelid
- WHERE pg_inherits.inhparent = to_regclass('cdr.cdr')
+ WHERE pg_inherits.inhparent = to_regclass(%(table)s)
    AND NOT pg_inherits.inhdetachpending
    AND (%(oids)s::bigint[] IS NULL OR pg_class.oid = ANY(%(oids)s::bigint[]))
    AND pg_class.relkind = 'r'
    AND current_setting('track_counts')::boolean
    AND NOT pg_is_in_recovery()
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')

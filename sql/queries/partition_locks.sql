@@ -1,8 +1,8 @@
--- The number of partitions of cdr.cdr, the locks that a statement on all of them takes (one per partition and index), the
+-- The number of partitions of a table of calls, the locks that a statement on all of them takes (one per partition and index), the
 -- size of the server's lock table, and max_locks_per_transaction, which determines it. Unlike pg_partition_tree(), this
 -- does not wait for locks on tables.
 WITH RECURSIVE tree (oid) AS (
-         SELECT to_regclass('cdr.cdr')::oid
+         SELECT to_regclass(%(table)s)::oid
           UNION
          SELECT pg_inherits.inhrelid
            FROM tree

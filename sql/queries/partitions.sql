@@ -1,4 +1,4 @@
--- The leaves of each partition of cdr.cdr; a partition that is not partitioned itself is its own leaf. Each row has the
+-- The leaves of each partition of a table of calls; a partition that is not partitioned itself is its own leaf. Each row has the
 -- partition with its bounds, the leaf, its foreign server, whether both may be read directly, and the range of ids of the
 -- leaf's rows at the last ANALYZE, without the lowest and highest histogram bucket (about 1 % each). The bounds of a
 -- partition that is currently locked are NULL, because PostgreSQL 17 and later wait for the lock.
@@ -6,7 +6,7 @@ WITH RECURSIVE tree (partition_oid, leaf_oid) AS (
          SELECT pg_inherits.inhrelid,
                 pg_inherits.inhrelid
            FROM pg_catalog.pg_inherits
-          WHERE pg_inherits.inhparent = to_regclass('cdr.cdr')
+          WHERE pg_inherits.inhparent = to_regclass(%(table)s)
             AND NOT pg_inherits.inhdetachpending
           UNION ALL
          SELECT tree.partition_oid,
@@ -16,7 +16,7 @@ WITH RECURSIVE tree (partition_oid, leaf_oid) AS (
              ON pg_inherits.inhparent = tree.leaf_oid
        )
 SELECT partition.oid::bigint,
-       format('%I.%I', partition_schema.nspname, partition.relname),
+       quote_ident(partition_schema.nspname) || '.' || quote_ident(partition.relname),
        CASE
          WHEN partition.oid <> ALL (ARRAY(
                 SELECT pg_locks.relation
@@ -27,7 +27,7 @@ SELECT partition.oid::bigint,
        END,
        has_table_privilege(partition.oid, 'SELECT') AND has_schema_privilege(partition_schema.oid, 'USAGE'),
        leaf.oid::bigint,
-       format('%I.%I', leaf_schema.nspname, leaf.relname),
+       quote_ident(leaf_schema.nspname) || '.' || quote_ident(leaf.relname),
        has_table_privilege(leaf.oid, 'SELECT') AND has_schema_privilege(leaf_schema.oid, 'USAGE'),
        pg_foreign_table.ftserver::bigint,
        statistics.ids[2],

@@ -22,7 +22,8 @@ from service.files import DOCS
 from service.schemas.base import PREFIX
 from service.schemas.resource import configured as resources
 from service.web import openapi
-from tests.conftest import GOLDEN, Answer, Api, Data, Databases, Serve, configured
+from tests.conftest import Answer, Api, Data, Databases, Serve, configured
+from tests.corpus import GOLDEN
 from tests.example_data import ACCOUNTS, CUSTOMER, fill
 from tests.storage import Storage
 

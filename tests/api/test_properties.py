@@ -20,8 +20,9 @@ from service.schemas.fields import Boolean, Identifier, Inet, Integer, String, T
 from service.schemas.fields import Decimal as DecimalField
 from service.schemas.resource import FilterRule, Resource, configured
 from service.web.app import open_application
-from tests.conftest import GOLDEN_SECRET, Api, Databases
+from tests.conftest import Api, Databases
 from tests.conftest import configured as configure
+from tests.corpus import GOLDEN_SECRET
 
 RESOURCES = configured(UTC, {})
 CUSTOMER = 10

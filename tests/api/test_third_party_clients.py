@@ -7,7 +7,8 @@ import pytest
 from jsonapi_client import Filter, Inclusion, Modifier, Session
 from jsonapi_client.exceptions import DocumentError
 
-from tests.conftest import GOLDEN_SECRET, Databases
+from tests.conftest import Databases
+from tests.corpus import GOLDEN_SECRET
 from tests.programs import on_database, run, serving
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmarks import abuse, load, programs, rendering, report, search
+from benchmarks import abuse, capacity, load, programs, rendering, report, search
 from benchmarks.databases import Databases, Size, execute, ids
 from benchmarks.load import Job
 from benchmarks.programs import LISTS, TOKEN, Program
@@ -129,3 +129,19 @@ def test_abuse_is_measured_beside_another_customer(databases: Databases, capsys:
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[3:]]
     assert len(rows) == 16
     assert {row[4].strip() for row in rows} == {"0"}
+
+
+def test_a_line_through_two_points_predicts_a_third() -> None:
+    line = capacity.MODEL[capacity.DISK]
+    points = [(capacity.Scale(*counts), 3.0 * counts[0] + 0.5 * counts[1]) for counts in ((10, 100, 1), (40, 80, 1))]
+    other = capacity.Scale(70, 900, 1)
+    assert capacity.predict(line, capacity.fit(line, points), other) == pytest.approx(3 * 70 + 0.5 * 900)
+
+
+def test_a_model_is_compared_with_what_is_measured(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ROUNDS", "REPEATS"):
+        monkeypatch.setattr(capacity, name, 1)
+    measured = capacity.measure(databases, [TINY, Size(days=14, calls=20), Size(days=12, calls=40)])
+    assert all(value > 0 for one in measured for value in one.values.values())
+    rows = list(capacity.compare(measured[:2], measured[2:]))[2:]
+    assert [row.split(" | ")[1] for row in rows] == list(capacity.MODEL)

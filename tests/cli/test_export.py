@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from tests.conftest import GOLDEN_SECRET, Api, Data, Databases
+from tests.conftest import Api, Data, Databases
+from tests.corpus import GOLDEN_SECRET
 from tests.programs import on_database, run
 
 NOWHERE = "host=127.0.0.1 port=1 dbname=x"

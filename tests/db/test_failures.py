@@ -23,7 +23,7 @@ LIMITS = Limits(2, 10, 10, 30)
 PID = Statement("SELECT pg_backend_pid()")
 RAISES = "DO $$ BEGIN RAISE 'about an object' USING ERRCODE = '{}'; END $$"
 FAILED = ["08001", "08006", "53100", "53200", "53300", "53400", "54000", "55P03", "55006", "57P01", "58030", "HV00N"]
-FAILED += ["XX000", "3F000", "42P01", "42703", "42883", "42501", "22021", "22P05"]
+FAILED += ["0A000", "XX000", "3F000", "42P01", "42703", "42883", "42501", "22021", "22P05"]
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ async def opened(dsn: str) -> AsyncIterator[PartitionDirectory]:
 
 async def ready(api: Api, ran: Ran) -> None:
     """Waits until the service has read its directory."""
-    directory = api.client.app[STATE].services.directory
+    directory = api.client.app[STATE].services.directories["cdr.cdr"]
     async with asyncio.timeout(20):
         while directory.refreshed is None:  # noqa: ASYNC110 # Nobody is told.
             await asyncio.sleep(0)

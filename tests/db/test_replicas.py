@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from service.db import schema
+from service.db.partitions import PartitionDirectory
 from service.db.pool import Limits, Pool
 from service.db.replicas import Replica, ReplicaRouter
+from service.db.search import PartitionSearch
 from service.db.statement import Statement
 from service.db.statistics import StatisticsRepository
 from service.demo.postgres import Server
@@ -134,7 +136,8 @@ async def test_sums_of_a_replica_that_was_behind_are_read_again(
 async def test_no_changes_are_counted_by_a_replica(primary: Server, standby: Standby) -> None:
     for dsn, counted in ((primary.dsn(), True), (standby.dsn, False)):
         pool = Pool("cdr", dsn, LIMITS)
-        assert bool(await StatisticsRepository(ReplicaRouter(pool)).partitions()) == counted
+        directory = PartitionDirectory(pool, PartitionSearch(pool), 60)
+        assert bool(await StatisticsRepository(ReplicaRouter(pool), directory, "cdr.cdr").partitions()) == counted
         await pool.close()
 
 

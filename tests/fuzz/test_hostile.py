@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from service.schemas.base import PREFIX
 from service.web.responses import SECURITY
-from tests.conftest import GOLDEN_SECRET, Databases
+from tests.conftest import Databases
+from tests.corpus import GOLDEN_SECRET
 from tests.programs import Program, on_database, run, serving
 
 bounded = settings(max_examples=300, deadline=None, derandomize=True)

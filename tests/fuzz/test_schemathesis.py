@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from service.schemas.base import PREFIX
-from tests.conftest import GOLDEN_SECRET, Databases
+from tests.conftest import Databases
+from tests.corpus import GOLDEN_SECRET
 from tests.programs import Program, on_database, run, serving
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from service.jsonapi.spelling import underscore
 from service.schemas.base import dasherize
 from service.schemas.fields import Attribute, String, Timestamp, ToAccount
 from service.schemas.resource import Resource, configured
-from tests.conftest import GOLDEN
+from tests.corpus import GOLDEN
 
 RESOURCES = configured(UTC, {})
 EACH = pytest.mark.parametrize("resource", RESOURCES.values(), ids=RESOURCES)
