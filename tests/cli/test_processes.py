@@ -167,7 +167,7 @@ def test_a_taken_port_is_said_in_one_line(known: dict[str, str], workers: str) -
         port = program.url.rpartition(":")[2]
         ended = run(["serve"], **known, LISTEN__WORKERS=workers, LISTEN__PORT=port, ADMIN__PORT="0")
     assert ended.returncode == 1
-    advice = "CDR_API_LISTEN__PORT chooses another port"
+    advice = "set CDR_API_LISTEN__PORT to another port"
     assert re.fullmatch(
         rf"cdr-api: listen.host, listen.port: 127.0.0.1:{port}: Address .*in use; {advice}\n", ended.stderr
     )

@@ -19,6 +19,8 @@ import pytest
 from service.demo import postgres, privileges
 from service.demo.postgres import EmbeddedPostgresError, Server, find_binaries
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SECONDS = 30
 
@@ -38,8 +40,6 @@ import os, pwd, sys
 from pathlib import Path
 import psycopg2
 from service.demo.postgres import Server
-
-pytestmark = pytest.mark.slow
 nobody = pwd.getpwnam("nobody")
 os.setgroups([]), os.setgid(nobody.pw_gid), os.setuid(nobody.pw_uid)
 with Server.start(Path(sys.argv[1])) as server:
