@@ -1,5 +1,5 @@
-# The service alone; the databases are elsewhere. docker-compose.yml shows it with one.
-# Packages are installed from requirements.lock; --build-arg BASE=python@sha256:... fixes the base image too.
+# The service without databases; docker-compose.yml adds one.
+# Packages are installed from requirements.lock; --build-arg BASE=python@sha256:... pins the base image too.
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
@@ -10,7 +10,7 @@ COPY config/default.toml config/default.toml
 COPY config/docs config/docs
 COPY sql sql
 COPY service service
-# The virtual environment has no pip of its own: the image's pip installs into it.
+# The virtual environment has no pip; the image's pip installs into it.
 RUN python -m venv --without-pip /opt/cdr-api \
  && pip --python /opt/cdr-api/bin/python install --require-hashes --requirement requirements.lock \
  && pip --python /opt/cdr-api/bin/python install --no-deps --no-build-isolation . \

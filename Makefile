@@ -44,7 +44,7 @@ test-pooler: $(VENV)/test ## runs the tests with a real PgBouncer; installs it i
 	$(BIN)/pytest tests/layouts/test_pooler.py tests/db/test_sessions.py -m "slow or not slow"
 
 pgbouncer:
-	@command -v apt-get >/dev/null || { echo 'There is no PgBouncer, and no apt-get that could install it.'; exit 1; }
+	@command -v apt-get >/dev/null || { echo 'PgBouncer is missing, and there is no apt-get to install it.'; exit 1; }
 	$(SUDO) apt-get update -q
 	$(SUDO) apt-get -o DPkg::Lock::Timeout=300 install -qy pgbouncer
 

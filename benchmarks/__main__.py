@@ -47,7 +47,7 @@ def main(words: list[str] | None = None) -> int:
     options = _options(words)
     plan, into = PLANS["quick" if options.quick else "full"], Path(options.into or (KEPT if options.quick else FOLDER))
     begin = time.monotonic()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # So that what was started is stopped then too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # So that started processes are stopped too.
     with ExitStack() as stack:
         databases = stack.enter_context(Databases.open(KEPT / "postgres", _say, OPTIONS))
         bench = Bench(databases, KEPT / "logs", plan, _say, stack, options.peers)

@@ -1,8 +1,8 @@
-"""What other customers notice of one that takes all it can: half of their requests take at most so many times as long.
+"""Benchmarks of fairness: the median duration of a customer's look-ups, alone and during heavy load by another client.
 
 `python -m benchmarks.abuse [--quick] [--seconds S] [--workers N]` measures on the database of the other benchmarks. In
-each scenario clients in a process of their own send more than their share, while four connections of another customer
-look up calls. Loads are bounded, and go to this machine only.
+each scenario, clients in a separate process send heavy load while four connections of another customer look up calls.
+Loads are bounded, and are sent to this machine only.
 """
 
 import argparse
@@ -22,17 +22,17 @@ from benchmarks.load import Job, Measured
 from service.auth.tokens import DynamicClaims, TokenService
 from service.schemas.base import PREFIX
 
-LARGE, SMALL = 1, 2  # The customer of seven calls in ten, and one of a few.
-CONNECTIONS = 4  # Of the customer who is measured.
-SHARE = 5  # Times as long that a request may take beside another customer.
+LARGE, SMALL = 1, 2  # A customer with 70 % of the calls, and one with few.
+CONNECTIONS = 4  # Of the measured customer.
+SHARE = 5  # The maximum ratio of durations, with and without the load.
 
 Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Abuse:
-    """Connections that send a request again and again. Each waits `read` seconds for the answer, then it is left; if
-    `rate` is set, it is read at so many bytes a second. `pipelined` requests are sent at once.
+    """Connections that send a request repeatedly. Each waits at most `read` seconds for the response, then closes; if
+    `rate` is set, it reads that many bytes per second. `pipelined` requests are sent at once.
     """
 
     name: str
@@ -64,9 +64,9 @@ def main(words: list[str] | None = None) -> int:
 
 def _options(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.abuse", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="on a smaller database, for development")
-    parser.add_argument("--seconds", type=float, default=8, help="that each measurement lasts (default: 8)")
-    parser.add_argument("--dsn", help="of an existing database that the benchmarks have made")
+    parser.add_argument("--quick", action="store_true", help="use a smaller database, for development")
+    parser.add_argument("--seconds", type=float, default=8, help="duration of each measurement (default: 8)")
+    parser.add_argument("--dsn", help="DSN of an existing benchmark database")
     parser.add_argument("--workers", default="1", help="processes of the service (default: 1)")
     return parser.parse_args(words)
 
@@ -86,7 +86,7 @@ def _shows(dsn: str, customer: int) -> Sequence[str]:
 
 
 def _scenarios(customer: int) -> list[Abuse]:
-    """What one customer, or a client without a token, sends."""
+    """The load of one customer, or of a client without a token."""
     token, days = _token(customer), {"filter[time_start_gteq]": _since(90)}
     substring = _list(days | {"filter[dst_prefix_routing_cont]": "x9999"})
     uuids = ",".join(f"0e1d9a70-6c1b-4f6e-9b6a-{number:012d}" for number in range(1500))
@@ -108,7 +108,7 @@ def _scenarios(customer: int) -> list[Abuse]:
 
 
 def _swapped(customer: int) -> list[Abuse]:
-    """The same from a customer with few calls, beside the one with most."""
+    """The same scenarios with the two customers exchanged."""
     return [replace(abuse, name=f"swapped: {abuse.name}") for abuse in _scenarios(customer)[:4]]
 
 
@@ -131,7 +131,7 @@ def _post(path: str, body: bytes) -> bytes:
 
 
 def _measured(url: str, paths: Sequence[str], victim: int, abuse: Abuse, seconds: float) -> tuple[Measured, Measured]:
-    """The victim's requests alone, and beside the abuse."""
+    """The measured customer's requests, alone and during the load."""
     job = Job(url, paths, _token(victim), CONNECTIONS, seconds, warm=min(1.0, seconds))
     alone = load.finished(load.started(job))
     address = urlsplit(url)
@@ -163,7 +163,7 @@ async def _client(address: Address, abuse: Abuse) -> None:
 
 
 async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, abuse: Abuse) -> None:
-    """Until the connection ends, or the client loses patience."""
+    """Sends requests until the connection ends or the read times out."""
     while True:
         async with asyncio.timeout(abuse.read):
             writer.write(abuse.request * abuse.pipelined)
@@ -174,14 +174,14 @@ async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, abus
 
 
 async def _read(reader: asyncio.StreamReader, rate: int) -> None:
-    """One answer; one without a length to the end of the connection, which raises EOFError."""
+    """Reads one response. A response without a length is read to the end of the connection. Raises EOFError then."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = load.LENGTH.search(head)
     if length is not None and not rate:
         await reader.readexactly(int(length[1]))
         return
     while await reader.read(rate // 4 or 2**16):  # noqa: ASYNC110
-        await asyncio.sleep(0.25 if rate else 0)  # Slowly on purpose.
+        await asyncio.sleep(0.25 if rate else 0)  # Limits the rate.
     raise EOFError
 
 

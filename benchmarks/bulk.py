@@ -1,7 +1,7 @@
 """Benchmarks of bulk reads: memory and first byte of exports by size, and cursor pages by depth.
 
-`python -m benchmarks.bulk [ROWS]` makes a PostgreSQL of its own with that many calls of one customer (a million),
-serves them by `cdr-api serve` in a process of its own, and prints what it has measured. Linux only: it reads /proc.
+`python -m benchmarks.bulk [ROWS]` starts a separate PostgreSQL with that many calls of one customer (default: a
+million) and `cdr-api serve` as a process, and prints the measurements. Linux only: it reads /proc.
 """
 
 import json
@@ -90,7 +90,7 @@ def fill(dsn: str, first: datetime, rows: int) -> None:
 
 @contextmanager
 def serving(dsn: str) -> Iterator[tuple[str, int]]:
-    """The URL and the process id of a service that has just been started."""
+    """Starts the service. Yields its URL and process id."""
     known = {"DATABASES__CDR__DSN": dsn, "DATABASES__ROUTING__DSN": dsn, "AUTH__SECRETS": json.dumps([SECRET])}
     known |= {"LISTEN__PORT": "0", "LOG__FORMAT": "json", "LISTEN__WRITE_TIMEOUT": "600"}
     environment = os.environ | {f"CDR_API_{name}": value for name, value in known.items()}
@@ -113,7 +113,7 @@ def get(url: str) -> Any:
 
 
 def download(url: str) -> dict[str, float]:
-    """The seconds to the first byte and to the last, and the rows."""
+    """The seconds to the first and to the last byte, and the number of rows."""
     get(f"{url.split('?')[0]}?page[size]=1").read()
     started, lines = time.perf_counter(), 0
     with get(url) as response:
@@ -125,13 +125,13 @@ def download(url: str) -> dict[str, float]:
 
 
 def peak(process: int) -> float:
-    """MiB of the largest resident set so far."""
+    """The peak resident set size in MiB."""
     text = Path(f"/proc/{process}/status").read_text()
     return next(int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmHWM"))
 
 
 def walk(url: str, depth: int) -> None:
-    """A page of 50 at the start, at a depth, and by number at the same depth."""
+    """Prints durations of pages of 50: by cursor at the start and at a depth, and by number at this depth."""
     record = json.load(get(f"{url}&filter%5Bid_eq%5D={depth}&page%5Bafter%5D="))["data"][0]
     cursor = record["meta"]["page"]["cursor"]
     pages = {
@@ -141,7 +141,7 @@ def walk(url: str, depth: int) -> None:
     }
     numbered = f"{url}&page%5Bnumber%5D={depth // 50 + 1}"
     taken: dict[str, list[float]] = {name: [] for name in pages}
-    for _ in range(REPEATS):  # By turns, so that all of them see the same of what else the machine does.
+    for _ in range(REPEATS):  # In turn, so that other load on the machine affects all of them.
         for name, address in pages.items():
             taken[name].append(timed(address))
     base = median(next(iter(taken.values())))

@@ -1,8 +1,7 @@
-"""Whether the model of docs/scaling.md holds: it is fitted to two small databases, and compared with three others.
+"""Verifies the model of docs/scaling.md: it is fitted to two small databases, and compared with three others.
 
-`python -m benchmarks.capacity` makes the databases on a PostgreSQL of its own and prints what was predicted beside what
-was measured. `python -m benchmarks.capacity paper` prints the table of docs/scaling.md. Linux only: it reads
-/proc.
+`python -m benchmarks.capacity` creates the databases on a separate PostgreSQL and prints predictions and measurements.
+`python -m benchmarks.capacity paper` prints the table of docs/scaling.md. Linux only: it reads /proc.
 """
 
 import asyncio
@@ -26,7 +25,7 @@ from service.schemas.resource import configured
 
 FITTED = (Size(40, 500), Size(20, 6000))
 COMPARED = (Size(30, 4000), Size(45, 6000), Size(60, 4000))
-# One core, and the plans of large partitions: small ones would be read whole.
+# One core, and the plans of large partitions; small partitions would be read by sequential scans.
 PLANS = {"max_parallel_workers_per_gather": "0", "enable_seqscan": "off", "enable_bitmapscan": "off"}
 REPEATS = 8
 ROUNDS = 6
@@ -44,15 +43,15 @@ DISK, TOTAL, SEARCH, DIRECTORY = (
 
 
 class Scale(NamedTuple):
-    """What costs grow with."""
+    """The variables of the model."""
 
     partitions: int
     rows: int
-    counted: int  # Of the customer whose total is asked for.
+    counted: int  # Calls in the measured total.
 
 
 class Line(NamedTuple):
-    """What grows with one of the counts, or with two: `fixed` or per partition, and `each`."""
+    """A linear cost: `first` is constant or a variable, `each` is another variable."""
 
     first: Callable[[Scale], float]
     each: Callable[[Scale], float]
@@ -72,14 +71,14 @@ MODEL = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One database: how large it is, and what was measured, by the names of MODEL."""
+    """One database: its size, and the measured values by the names of MODEL."""
 
     scale: Scale
     values: dict[str, float]
 
 
 def fit(line: Line, points: Sequence[tuple[Scale, float]]) -> tuple[float, float]:
-    """The two costs with which a line goes through two points."""
+    """The two coefficients of the line through two points."""
     (a, value_a), (b, value_b) = points
     determinant = line.first(a) * line.each(b) - line.first(b) * line.each(a)
     first = (value_a * line.each(b) - value_b * line.each(a)) / determinant
@@ -88,12 +87,12 @@ def fit(line: Line, points: Sequence[tuple[Scale, float]]) -> tuple[float, float
 
 
 def predict(line: Line, costs: tuple[float, float], scale: Scale) -> float:
-    """What a line says about another scale."""
+    """The predicted cost for another scale."""
     return costs[0] * line.first(scale) + costs[1] * line.each(scale)
 
 
 def measure(databases: Databases, sizes: Sequence[Size]) -> list[Measured]:
-    """Makes the databases and measures them in turns, since the machine is not equally busy all the time."""
+    """Creates the databases and measures them in turn, because the load of the machine varies."""
     found = [(databases.dsn(size), _size_of(databases, size)) for size in sizes]
     rounds = [[asyncio.run(_times(dsn)) for dsn, _ in found] for _ in range(ROUNDS)]
     return [
@@ -103,16 +102,16 @@ def measure(databases: Databases, sizes: Sequence[Size]) -> list[Measured]:
 
 
 def _size_of(databases: Databases, size: Size) -> tuple[Scale, float]:
-    """How large a database is, and the MiB that it takes."""
+    """The scale of a database and its size in MiB."""
     dsn = databases.dsn(size)
-    execute(dsn, "VACUUM cdr.cdr")  # Else a total looks into the table for each entry of the index.
+    execute(dsn, "VACUUM cdr.cdr")  # Otherwise, a total reads the table for each index entry.
     [(partitions, disk)] = execute(dsn, PARTITIONS)
     [(rows, counted)] = execute(dsn, ROWS, CUSTOMER)
     return Scale(partitions, rows, counted), float(disk) / 2**20
 
 
 async def _times(dsn: str) -> dict[str, float]:
-    """Milliseconds. Searches and the directory are read on new connections, as they are after a while without any."""
+    """Milliseconds. Searches and the directory use new connections, as in the service after an idle period."""
     pool = Pool("cdr", dsn, Limits(1, 10, 10, 600))
     search = PartitionSearch(pool, limits=SearchLimits(rest=0))
     directory = PartitionDirectory(pool, search, 60, reload=0)
@@ -130,7 +129,7 @@ async def _times(dsn: str) -> dict[str, float]:
 
 
 async def _least(pool: Pool, ask: Callable[[], Awaitable[object]], before: Callable[[], None] = lambda: None) -> float:
-    """The least processor time that PostgreSQL took, of several; it depends less on what else the machine does."""
+    """The minimum CPU time of PostgreSQL in several runs, which depends least on other load."""
     times = []
     for _ in range(REPEATS):
         before()
@@ -142,12 +141,12 @@ async def _least(pool: Pool, ask: Callable[[], Awaitable[object]], before: Calla
 
 
 def _processor_time(pid: int) -> float:
-    """Milliseconds that a process has run."""
+    """The CPU time of a process in milliseconds."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 10**6
 
 
 def compare(fitted: Sequence[Measured], others: Sequence[Measured]) -> Iterator[str]:
-    """A table of what was predicted and measured."""
+    """A table of predictions and measurements."""
     yield "| database | what | predicted | measured | off |"
     yield "|---|---|---|---|---|"
     for what, line in MODEL.items():
@@ -158,22 +157,22 @@ def compare(fitted: Sequence[Measured], others: Sequence[Measured]) -> Iterator[
             yield f"| {name} | {what} | {predicted:.1f} | {measured:.1f} | {predicted / measured - 1:+.0%} |"
 
 
-# Measured, and where.
+# Measured values, with their sources.
 BYTES_PER_CALL = 747  # With all indexes of sql/schema: 3.3 million calls in 137 partitions.
 NS_PER_COUNTED = {
     "a day": 80,
     "30 days": 127,
-}  # Of a total by an index alone: 35,000 calls in 2.8 ms, 1,050,000 in 133 ms.
-LOCKS_PER_LEAF = 8  # Of a search of all partitions.
+}  # Index-only totals: 35,000 calls in 2.8 ms, 1,050,000 in 133 ms.
+LOCKS_PER_LEAF = 8  # For a search of all partitions.
 SEARCH_PER_LEAF = 1.0  # Milliseconds on a new connection: 2.1 to 3.5 s for 3,650.
 DIRECTORY_PER_LEAF = 1.5  # Milliseconds on a new connection: 88 ms for 60.
 SHARE = 10  # The largest customer has a tenth of the calls.
 
 
 class Load(NamedTuple):
-    """What is to be stored. `shards` hold a part of each day's partition."""
+    """The amount of calls. Each shard has a part of each day's partition."""
 
-    calls: int  # A day.
+    calls: int  # Per day.
     days: int
     shards: int = 1
 
@@ -189,7 +188,7 @@ LOADS = (
 
 
 def paper() -> Iterator[str]:
-    """What each load takes, a row of docs/scaling.md for each."""
+    """The table of docs/scaling.md: the requirements of each load."""
     rows = [_row(load) for load in LOADS]
     yield f"| {' | '.join(rows[0])} |"
     yield f"|{'---|' * len(rows[0])}"
@@ -199,7 +198,7 @@ def paper() -> Iterator[str]:
 
 def _row(load: Load) -> dict[str, str]:
     a_day, leaves = load.calls * BYTES_PER_CALL, load.days * load.shards
-    counted = load.calls / SHARE / 10**9  # A day, so that nanoseconds become seconds.
+    counted = load.calls / SHARE / 10**9  # Per day, in 10^9 calls: nanoseconds per call give seconds.
     return {
         "calls a day": f"{load.calls:,}",
         "days kept": f"{load.days:,}",
@@ -220,7 +219,7 @@ def _seconds(number: float) -> str:
 
 
 def _size(number: float) -> str:
-    """Bytes with two digits that matter."""
+    """Bytes with two significant digits."""
     for unit, size in (("PB", 10**15), ("TB", 10**12), ("GB", 10**9)):
         if number >= size:
             return f"{number / size:.0f} {unit}" if number >= 10 * size else f"{number / size:.1f} {unit}"

@@ -15,11 +15,11 @@ from service.files import SQL
 
 CALLS = (Path(__file__).parent / "calls.sql").read_text(encoding="utf-8")
 EPOCH = date(2000, 1, 1)
-MOST_A_DAY = 100_000  # Ids of one day.
-LATE = 4  # Days before the first, for calls that come late.
+MOST_A_DAY = 100_000  # Maximum ids per day.
+LATE = 4  # Days before the first, for late calls.
 DAYS_AT_ONCE = 100  # Every partition and index of a transaction takes a lock.
 CUSTOMER = 1
-# Thousands of partitions need as many locks when the parent table is asked, and plans need memory of the backends.
+# Queries on the parent table need a lock for each of thousands of partitions, and plans need memory of the backends.
 OPTIONS = {"autovacuum": "off", "shared_buffers": "2GB", "max_locks_per_transaction": "2000", "max_wal_size": "8GB"}
 ROUTING = """
 INSERT INTO public.contractors (id, name, enabled, vendor, customer)
@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Size:
-    """How many daily partitions there are, and how many calls a day."""
+    """The number of daily partitions, and of calls per day."""
 
     days: int
     calls: int
@@ -42,7 +42,7 @@ class Size:
 
     @property
     def name(self) -> str:
-        """The database's: another size is another database."""
+        """The name of the database, unique for each size."""
         return f"cdr_{self.days}_{self.calls}_{self.recent_calls or self.calls}"
 
     def calls_on(self, day: date, today: date) -> int:
@@ -50,7 +50,7 @@ class Size:
 
 
 class HasDatabases(Protocol):
-    """A server, which knows the DSN of a database by name."""
+    """A server that returns the DSN of a database by name."""
 
     def dsn(self, database: str, /) -> str: ...
 
@@ -70,7 +70,7 @@ class Databases:
             yield cls(server, say)
 
     def dsn(self, size: Size) -> str:
-        """The DSN of a database with calls up to now, made or topped up when it is first asked for."""
+        """The DSN of a database with calls up to now. The first call creates or extends it."""
         if size in self._ready:
             return self._ready[size]
         if not self._administer("SELECT 1 FROM pg_database WHERE datname = %s", size.name):
@@ -83,7 +83,7 @@ class Databases:
         return execute(self._server.dsn("postgres"), statement, *parameters)
 
     def _make(self, size: Size) -> None:
-        """Under another name until it is whole, so that a run that was broken off leaves nothing half made."""
+        """Creates the database under another name until it is complete, so an aborted run leaves no incomplete one."""
         unfinished = f"{size.name}_unfinished"
         self._administer(f"DROP DATABASE IF EXISTS {unfinished}")
         self._administer(f"CREATE DATABASE {unfinished} TEMPLATE template0")
@@ -94,7 +94,7 @@ class Databases:
         self._administer(f"ALTER DATABASE {unfinished} RENAME TO {size.name}")
 
     def _fill(self, dsn: str, size: Size) -> None:
-        """Customers and days that are missing, and calls since the newest one."""
+        """Adds missing customers and days, and calls since the newest one."""
         execute(dsn, ROUTING)
         now = datetime.now(UTC)
         [(newest,)] = execute(dsn, NEWEST, now - timedelta(days=9))
@@ -126,7 +126,7 @@ class Databases:
             cursor.execute(CALLS, parameters)
 
     def backend_memory(self, dsn: str) -> float:
-        """MiB that the largest of the service's backends on this database has for itself."""
+        """The private memory in MiB of the service's largest backend on this database."""
         statement = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = 'cdr-api'"
         name = dsn.rsplit("/", 1)[1]
         return max(private_memory(pid) for (pid,) in self._administer(statement, name))
@@ -141,7 +141,7 @@ def execute(dsn: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]
 
 
 def ids(dsn: str, most: int = 2000, customer: int = CUSTOMER) -> Sequence[int]:
-    """Ids of the customer's calls, spread over all partitions, in an order without order."""
+    """Ids of the customer's calls, spread over all partitions, in pseudo-random order."""
     statement = """
         SELECT id FROM (
             SELECT id, row_number() OVER (PARTITION BY tableoid ORDER BY md5(id::text)) AS place
@@ -156,6 +156,6 @@ def ids(dsn: str, most: int = 2000, customer: int = CUSTOMER) -> Sequence[int]:
 
 
 def private_memory(pid: int) -> float:
-    """MiB of a process that are neither shared nor of files."""
+    """The private anonymous memory of a process in MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1024

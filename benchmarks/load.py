@@ -1,6 +1,6 @@
 """The load generator, a separate process: reads a job as JSON from standard input and prints the results.
 
-It speaks just enough HTTP to keep connections busy at some microseconds a request, so that it is not what is measured.
+It implements only the HTTP that it needs, at a few microseconds per request, so that it is not the bottleneck.
 """
 
 import json
@@ -20,12 +20,12 @@ from urllib.parse import urlsplit
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 LAST_CHUNK = b"0\r\n\r\n"
-LONGEST = 60.0  # Seconds that even the slowest server has for a first answer.
+LONGEST = 60.0  # Maximum seconds until the first response.
 
 
 @dataclass(frozen=True)
 class Job:
-    """Requests `paths` in turn over `concurrency` connections for `seconds`, after `warm` seconds that do not count."""
+    """Requests `paths` in turn over `concurrency` connections for `seconds`, after `warm` unmeasured seconds."""
 
     url: str
     paths: Sequence[str]
@@ -39,7 +39,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Measured:
-    """Expected answers a second, milliseconds that half and 99 in 100 of all took, and how many were unexpected."""
+    """Expected responses per second, the median and 99th percentile in ms, and the number of unexpected responses."""
 
     rate: float
     p50: float
@@ -48,7 +48,7 @@ class Measured:
 
 
 def started(job: Job) -> "subprocess.Popen[str]":
-    """A process that works on the job; `finished` waits for it."""
+    """Starts a process that executes the job; `finished` waits for it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -66,7 +66,7 @@ def finished(process: "subprocess.Popen[str]") -> Measured:
 
 
 def run(job: Job) -> Measured:
-    """Does the job in this process."""
+    """Executes the job in this process."""
     address = urlsplit(job.url)
     texts = cycle([_request(job, str(address.netloc), path) for path in job.paths])
     connections = [_Connection((str(address.hostname), int(address.port or 80)), texts) for _ in range(job.concurrency)]
@@ -88,7 +88,7 @@ class _Answer:
 
 
 class _Connection:
-    """Sends the next request as soon as the answer to the last is complete."""
+    """Sends the next request as soon as the previous response is complete."""
 
     def __init__(self, address: tuple[str, int], texts: Iterator[bytes]) -> None:
         self._address, self._texts = address, texts
@@ -101,12 +101,12 @@ class _Connection:
 
     def send(self) -> None:
         self._head = b""
-        self._left: float | None = None  # Bytes of the body still to come; infinite where its end is not known before.
+        self._left: float | None = None  # Remaining bytes of the body; infinite if its length is unknown.
         self.sent = time.perf_counter()
         self.socket.sendall(next(self._texts))
 
     def receive(self) -> int | None:
-        """The status once the answer is complete. A server that closes is connected to again; that is a status of 0."""
+        """The status of the complete response. If the server closes, the status is 0, and the client reconnects."""
         data = self.socket.recv(1 << 18)
         if not data:
             self.socket.close()
@@ -127,7 +127,7 @@ class _Connection:
 
 
 def _answers(connections: Sequence[_Connection], begin: float, end: float) -> Iterator[_Answer]:
-    """All answers until the end, or until the first one after it where there was none before."""
+    """All responses until the end, or if there are none, the first one after it."""
     poll, known = select.epoll(), {}
     for connection in connections:
         known[connection.socket.fileno()] = connection

@@ -1,4 +1,4 @@
-"""All measurements by name. Each round runs all of them, so that disturbances affect all values to be compared."""
+"""All measurements by name. Each round runs all of them, so that other load affects all compared values."""
 
 import json
 import time
@@ -21,7 +21,7 @@ Measures = dict[str, Measure]
 
 LIST_50 = f"{LISTS}?page%5Bsize%5D=50"
 LIST_1000 = f"{LISTS}?page%5Bsize%5D=1000"
-ONCE = ("memory", "export few", "export many")  # These start a service of their own, and hardly vary.
+ONCE = ("memory", "export few", "export many")  # These start a separate service, and vary little.
 UNKNOWN = [f"{LISTS}/{10**15 + number}" for number in range(2000)]
 
 
@@ -30,22 +30,22 @@ class Plan:
     """The size of a run: sizes of databases in ascending order, seconds and rounds."""
 
     sizes: tuple[Size, ...]
-    usual: Size  # On which everything else is measured.
+    usual: Size  # For all other measurements.
     seconds: float
     rounds: int
-    lookups: int  # After which the memory of the backends is read,
-    lookup_seconds: float  # unless this many seconds have passed.
+    lookups: int  # The number of look-ups before the memory of the backends is read,
+    lookup_seconds: float  # and their maximum duration.
     depth: int
     exported: tuple[int, int]
 
 
 class NotServed(Exception):
-    """This version of the service does not have what would be measured."""
+    """This version of the service does not have the measured feature."""
 
 
 @dataclass
 class Bench:
-    """Databases, a folder for logs, and a plan; what is started ends with the stack."""
+    """Databases, a folder for logs, and a plan. The stack stops the started programs."""
 
     databases: Databases
     logs: Path
@@ -55,7 +55,7 @@ class Bench:
     peers: Path | None = None
 
     def measures(self) -> Measures:
-        """All measures by name; what is not served has none."""
+        """All measures by name, except those of missing features."""
         found = {**self._side_by_side(), **self._partitions(), **self._render()}
         for name, make in {
             "workers": self._workers,
@@ -71,7 +71,7 @@ class Bench:
         return found
 
     def _side_by_side(self) -> Measures:
-        """Service, bare handler, naive app and peers on the usual database; and a flood of unknown ids beside shows."""
+        """Service, bare handler, naive app and peers on the usual database; look-ups during a flood of unknown ids."""
         size = self.plan.usual
         dsn, shows = self.databases.dsn(size), self._shows(size)
         self.served = self._running(programs.service("service", dsn, self.logs))
@@ -94,7 +94,7 @@ class Bench:
         return [self._running(programs.peer(name, self.peers, dsn, self.logs)) for name in programs.PEERS]
 
     def _partitions(self) -> Measures:
-        """Shows on databases of all sizes."""
+        """Look-ups on databases of all sizes."""
         found: Measures = {}
         for size in self.plan.sizes:
             dsn = self.databases.dsn(size)
@@ -120,7 +120,7 @@ class Bench:
         return {"show two workers": self._rate(job)}
 
     def _portal(self) -> Measures:
-        """Logins and statistics, and shows beside logins."""
+        """Logins and statistics, and look-ups during logins."""
         if not programs.is_setting("STATISTICS__CACHE_SECONDS"):
             raise NotServed("there is no setting statistics.cache_seconds")
         size = self.plan.usual
@@ -139,7 +139,7 @@ class Bench:
         return found | {"show without logins": self._rate(known), "show beside logins": beside}
 
     def _keyset(self) -> Measures:
-        """A page at the beginning and one at the depth, of the newest calls first."""
+        """A page at the start and one at the depth, newest calls first."""
         since = f"{LISTS}?filter%5Btime_start_gteq%5D=2000-01-01&fields%5Bincoming-cdrs%5D=duration"
         path, depth = f"{since}&page%5Bsize%5D=1000&page%5Bafter%5D=", 0
         while depth < self.plan.depth:
@@ -155,7 +155,7 @@ class Bench:
         return {name: self._rate(job) for name, job in jobs.items()}
 
     def _export(self) -> Measures:
-        """The peak of a fresh service's memory while it exports, in MiB."""
+        """The peak memory of a new service during an export, in MiB."""
         path = f"{LISTS}?filter%5Btime_start_gteq%5D=2100-01-01"
         if not self.served.get(path, "text/csv")[1].startswith("text/csv"):
             raise NotServed("no Accept: text/csv")
@@ -172,7 +172,7 @@ class Bench:
             return _peak_while(program, lambda: program.drain(path, "text/csv"))
 
     def _memory(self) -> Measures:
-        """MiB of a fresh service's largest backend after many look-ups on the largest database."""
+        """The memory in MiB of a new service's largest backend after many look-ups on the largest database."""
         size, plan = self.plan.sizes[-1], self.plan
 
         def measure() -> float:
@@ -184,7 +184,7 @@ class Bench:
                     if time.monotonic() - begin > plan.lookup_seconds:
                         self.say(f"the memory is that after {number + 1} look-ups, which took {plan.lookup_seconds} s")
                         break
-                time.sleep(IDLE + 2)  # What a search took, as before the directory was read, is given back by then.
+                time.sleep(IDLE + 2)  # Until the connections of searches before the first directory are closed.
                 return self.databases.backend_memory(dsn)
 
         return {"memory": measure}
@@ -194,7 +194,7 @@ class Bench:
         return [f"{LISTS}/{id}" for id in ids]
 
     def _met(self, job: Job) -> Job:
-        """The job, after the backends have met the partitions that it asks for; the first time is dear."""
+        """The job, after the backends have planned its partitions; the first time is slow."""
         load.finished(load.started(replace(job, seconds=2 * job.seconds)))
         return job
 
@@ -226,7 +226,7 @@ class Bench:
 
 
 def _peak_while(program: Program, work: Callable[[], object]) -> float:
-    """The most memory that a program had while work was done."""
+    """The peak memory of a program during the work."""
     most = program.memory
     with ThreadPoolExecutor(1) as executor:
         done = executor.submit(work)
@@ -238,7 +238,7 @@ def _peak_while(program: Program, work: Callable[[], object]) -> float:
 
 
 def rounds(measures: Mapping[str, Measure], plan: Plan, say: Say) -> dict[str, list[float]]:
-    """The values of all measures, a round after the other."""
+    """The values of all measures, round by round."""
     values: dict[str, list[float]] = {name: [] for name in measures}
     for turn in range(plan.rounds):
         for name, measure in measures.items():

@@ -22,7 +22,7 @@ CUSTOMER = "SELECT 1 FROM public.contractors WHERE id = %(customer_id)s"
 ONE = f"{SELECT} AND id = %(id)s"
 COUNT = "SELECT count(*) FROM cdr.cdr WHERE vendor_id = %(customer_id)s AND time_start >= %(since)s"
 PAGE = f"{SELECT} AND time_start >= %(since)s ORDER BY time_start DESC, id DESC LIMIT %(size)s"
-TEXT = new_type((1700, 1184), "TEXT", lambda value, _: value)  # As the schema's fields take numerics and times.
+TEXT = new_type((1700, 1184), "TEXT", lambda value, _: value)  # The schema's fields expect numerics and times as text.
 POOL = web.AppKey("pool", aiopg.Pool)
 
 
@@ -45,7 +45,7 @@ async def index(request: web.Request) -> web.Response:
 
 
 async def _scope(request: web.Request, cursor: Any) -> dict[str, Any]:
-    """The parameters of the customer that the token names, if it exists."""
+    """The query parameters of the token's customer, if it exists."""
     token = request.headers.get("Authorization", "").removeprefix("Bearer ")
     claims = jwt.decode(token, os.environ["BENCH_SECRET"], algorithms=["HS256"], audience="customer-v1")
     scope = {"customer_id": claims["cfg"]["customer_id"]}

@@ -1,4 +1,4 @@
-"""Logins and statistics on the usual database: what they cost beside bcrypt and SQL, and what they leave to others."""
+"""Logins and statistics on the usual database: their overhead over bcrypt and SQL, and their effect on look-ups."""
 
 import json
 import statistics
@@ -23,10 +23,10 @@ from service.schemas.base import PREFIX
 from service.schemas.resource import configured
 from service.statistics import buckets
 
-ACCOUNT, UUID = 10, "00000000-0000-4000-8000-000000000010"  # Of the customer as a vendor.
+ACCOUNT, UUID = 10, "00000000-0000-4000-8000-000000000010"  # The customer's account as a vendor.
 LOGIN, PASSWORD, COST = "benchmark", "benchmark", 10
 TRIES = 5
-LOGINS = 50  # At once.
+LOGINS = 50  # Concurrent.
 RANGES = {"hour": 1, "day": 30}  # Days by sampling.
 PREPARE = f"""
 INSERT INTO billing.accounts (
@@ -40,7 +40,7 @@ Values = dict[str, Callable[[], float]]
 
 
 def measures(databases: Databases, size: Size, cached: Program, uncached: Program) -> Values:
-    """Seconds and milliseconds by name; `uncached` is a service that keeps no sums."""
+    """Seconds and milliseconds by name; `uncached` is a service that does not cache sums."""
     dsn = databases.dsn(size)
     digest = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(COST)).decode()
     execute(dsn, PREPARE)
@@ -57,7 +57,7 @@ def measures(databases: Databases, size: Size, cached: Program, uncached: Progra
 
 @contextmanager
 def logins(program: Program) -> Iterator[None]:
-    """So many logins at once, again and again, while the block lasts."""
+    """Sends this many concurrent logins repeatedly until the block ends."""
     running = True
 
     def again() -> None:
@@ -75,7 +75,7 @@ def logins(program: Program) -> Iterator[None]:
 
 
 def _login_overhead(program: Program, digest: str) -> float:
-    """Milliseconds that a login takes more than its hash does, both taking turns."""
+    """Milliseconds of a login beyond those of its hash, measured in turn."""
     differences = []
     with _connected(program) as connection:
         for _ in range(10 * TRIES):
@@ -94,7 +94,7 @@ def _log_in(connection: HTTPConnection) -> None:
 
 @contextmanager
 def _connected(program: Program) -> Iterator[HTTPConnection]:
-    """A connection that is kept, since to make one is none of the service's work."""
+    """A persistent connection, so that connecting is not measured."""
     with closing(HTTPConnection(urlsplit(program.url).netloc, timeout=60)) as connection:
         yield connection
 
@@ -103,7 +103,7 @@ _different = count(2)
 
 
 def _reopened(program: Program) -> float:
-    """How much of the first opening of 30 days the second costs; each pair asks what nobody has asked before."""
+    """The ratio of the second to the first request for 30 days; each pair uses a new filter."""
     ratios = []
     for _ in range(TRIES):
         with _connected(program) as connection:
@@ -114,7 +114,7 @@ def _reopened(program: Program) -> float:
 
 
 def _by_service(program: Program, sampling: str) -> float:
-    """Seconds of an answer."""
+    """Seconds of a response."""
     with _connected(program) as connection:
         return _median(partial(_ask, connection, sampling))
 
@@ -128,7 +128,7 @@ def _ask(connection: HTTPConnection, sampling: str, more: str = "") -> None:
 
 
 def _by_sql(dsn: str, sampling: str) -> float:
-    """Seconds of the service's own statement without the service, on a connection that has met the partitions."""
+    """Seconds of the service's statement without the service, on a connection that has planned the partitions."""
     until = datetime.now(UTC)
     since = until - timedelta(days=RANGES[sampling])
     query = Query(
@@ -149,7 +149,7 @@ def _by_sql(dsn: str, sampling: str) -> float:
 
 
 def _median(work: Callable[[], object]) -> float:
-    work()  # The first time is dear.
+    work()  # The first time is slow.
     return statistics.median(_seconds(work) for _ in range(TRIES))
 
 

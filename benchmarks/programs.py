@@ -24,7 +24,7 @@ from service.settings import PREFIX as VARIABLE
 SECRET = "bench-secret-" + "0" * 32
 TOKEN = TokenService([SECRET.encode()], 86400).issue(DynamicClaims(CUSTOMER))
 LISTS = f"{PREFIX}/incoming-cdrs"
-CONNECTIONS = "8"  # That a peer may open in each process.
+CONNECTIONS = "8"  # Maximum for each process of a peer.
 LONGEST_START = 120.0  # Seconds.
 PEERS = {
     "drf": ".env/drf/bin/gunicorn -w 1 -k gthread --threads 4 -b 127.0.0.1:{port} --log-level warning peer.wsgi",
@@ -34,12 +34,12 @@ PEERS = {
 
 
 class DidNotStart(Exception):
-    """A program ended, or does not answer; the message says where its output is."""
+    """A program ended or does not respond; the message names its log file."""
 
 
 @dataclass
 class Program:
-    """A running server. Its output goes to a file of its name."""
+    """A running server. Its output is written to a file with its name."""
 
     name: str
     url: str
@@ -56,7 +56,7 @@ class Program:
         port: int,
         cwd: Path | None = None,
     ) -> Self:
-        """Returns once requests are answered. Raises DidNotStart."""
+        """Starts a server and waits until it responds. Raises DidNotStart."""
         logs.mkdir(parents=True, exist_ok=True)
         log = logs / f"{name.replace(' ', '_')}.log"
         with log.open("wb") as output:
@@ -71,7 +71,7 @@ class Program:
         return program
 
     def status(self, path: str, accept: str = "application/vnd.api+json") -> int:
-        """The status of a GET, 0 where there is no answer."""
+        """The status of a GET, 0 without a response."""
         return self.get(path, accept)[0]
 
     def get(self, path: str, accept: str = "application/vnd.api+json") -> tuple[int, str, bytes]:
@@ -88,14 +88,14 @@ class Program:
             return 0, "", b""
 
     def drain(self, path: str, accept: str) -> int:
-        """Reads an answer of any size and forgets it; how many bytes its body had."""
+        """Reads and discards a response of any size. Returns the bytes of its body."""
         headers = {"Authorization": f"Bearer {TOKEN}", "Accept": accept}
         with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers), timeout=60) as response:
             return sum(len(part) for part in iter(lambda: response.read(1 << 20), b""))
 
     @property
     def memory(self) -> float:
-        """MiB that the process has for itself."""
+        """The private memory of the process in MiB."""
         return private_memory(self.process.pid)
 
     def stop(self) -> None:
@@ -104,12 +104,12 @@ class Program:
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)  # Its own session: nothing but what was started here.
+            os.killpg(self.process.pid, signal.SIGKILL)  # A separate session: kills only its own processes.
             self.process.wait()
 
 
 def service(name: str, dsn: str, logs: Path, **settings: str) -> Program:
-    """The service as it is delivered; `settings` as environment variables without their prefix. Raises DidNotStart."""
+    """Starts the service; `settings` are environment variables without their prefix. Raises DidNotStart."""
     port = _free_port()
     values = {
         "LISTEN__PORT": str(port),
@@ -126,7 +126,7 @@ def service(name: str, dsn: str, logs: Path, **settings: str) -> Program:
 
 
 def is_setting(key: str) -> bool:
-    """Whether this version of the service has a setting, named like its environment variable without the prefix."""
+    """True if this version of the service has the setting, named like its environment variable without the prefix."""
     found = tomllib.loads(DEFAULT_SETTINGS.read_text(encoding="utf-8"))
     for name in key.lower().split("__"):
         if not isinstance(found, dict) or name not in found:
@@ -136,14 +136,14 @@ def is_setting(key: str) -> bool:
 
 
 def beside(name: str, dsn: str, logs: Path) -> Program:
-    """`bare` or `naive`, which are modules of this folder."""
+    """Starts `bare` or `naive`, modules of this package. Raises DidNotStart."""
     port = _free_port()
     environment = {"PORT": str(port), "BENCH_DSN": dsn, "BENCH_SECRET": SECRET}
     return Program.start(name, [sys.executable, "-m", f"benchmarks.{name}"], logs, environment, port)
 
 
 def peer(name: str, folder: Path, dsn: str, logs: Path) -> Program:
-    """One of the peers that have been installed in a folder. Raises DidNotStart."""
+    """Starts one of the peers that are installed in a folder. Raises DidNotStart."""
     port = _free_port()
     command = shlex.split(PEERS[name].format(port=port))
     if (folder / command[0]).exists():

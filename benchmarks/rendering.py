@@ -46,7 +46,7 @@ def dumped(made: list[dict[str, Any]]) -> Callable[[], bytes]:
 
 
 def seconds(work: Callable[[], bytes], times: int) -> float:
-    """The median of several times, of this thread alone, so that who else uses the processor does not matter."""
+    """The median CPU time of this thread in several runs, which other processes hardly affect."""
     taken = []
     for _ in range(times):
         begin = time.thread_time()

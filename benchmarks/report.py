@@ -28,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """A row with the ratios of its rounds; none where it is not served."""
+    """A row with the ratios of its rounds; empty if the feature is missing."""
 
     row: Row
     ratios: Sequence[float]
@@ -49,7 +49,7 @@ class Result:
 
 
 def rows(sizes: Sequence[int], peers: bool) -> list[Row]:
-    """The table of targets. Rates are answers a second; `sizes` are numbers of partitions."""
+    """The table of targets. Rates are responses per second; `sizes` are numbers of partitions."""
     least, most = _usual(sizes), sizes[-1]
     found = [
         Row("show, concurrency 16: service / bare handler", "show service", "show bare", 0.25),
@@ -96,7 +96,7 @@ def _compared(sampling: str) -> tuple[str, str]:
 
 
 def results(table: Sequence[Row], values: Values) -> list[Result]:
-    """The ratios within each round; medians of them are what counts."""
+    """The ratios within each round. Targets apply to their medians."""
     return [Result(row, _ratios(row, values)) for row in table]
 
 
@@ -106,7 +106,7 @@ def markdown(found: Sequence[Result], heading: str) -> str:
 
 
 def rates(values: Values) -> str:
-    """What the ratios are made of."""
+    """A table of the measured values."""
     lines = ["| measure | median | spread |", "|---|---|---|"]
     for name, measured in values.items():
         spread = f"{min(measured):.4g} to {max(measured):.4g}"
@@ -115,7 +115,7 @@ def rates(values: Values) -> str:
 
 
 def plot(found: Sequence[Result], path: Path) -> None:
-    """How many times each target was reached: 1 is just reached, more is better."""
+    """Plots measured values relative to their targets: 1 is the target, more is better."""
     import matplotlib
 
     matplotlib.use("Agg")

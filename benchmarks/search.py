@@ -1,7 +1,7 @@
 """Benchmarks of searches: filtered lists with and without search indexes, and the cost of indexes for writers.
 
 `python -m benchmarks.search [--quick] [--dsn DSN]` measures on a database of 130 partitions with three million calls,
-which it makes in `.bench` if there is none, or on an existing one. Each request is compared with one plain pass over
+which it creates in `.bench` if missing, or on an existing one. Each request is compared with one plain pass over
 its window, the count with the same conditions in SQL, and with the list of 50 in 24 hours. The search indexes in
 RECOMMENDED are built and dropped again.
 """
@@ -42,7 +42,7 @@ SELECT dst_prefix_routing, src_prefix_routing, local_tag
  WHERE vendor_id = %s AND time_start BETWEEN %s AND %s
  LIMIT 1
 """
-# A table like one partition, so that writers disturb no calls.
+# A table like one partition, so that writers do not change calls.
 WRITTEN = "CREATE TABLE cdr.bench_written (LIKE cdr.cdr INCLUDING DEFAULTS INCLUDING INDEXES)"
 NEWEST = "(SELECT * FROM cdr.cdr WHERE time_start > now() - interval '7 days' LIMIT {})"
 
@@ -70,8 +70,8 @@ def main(words: list[str] | None = None) -> int:
 
 def _options(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="on a smaller database, for development")
-    parser.add_argument("--dsn", help="of an existing database that the benchmarks have made")
+    parser.add_argument("--quick", action="store_true", help="use a smaller database, for development")
+    parser.add_argument("--dsn", help="DSN of an existing benchmark database")
     return parser.parse_args(words)
 
 
@@ -82,7 +82,7 @@ def _own(quick: bool) -> Iterator[str]:
 
 
 def _searches(dsn: str) -> dict[str, Filters]:
-    """Filters by what they look for. The call that is looked for is three weeks old."""
+    """Filters by the name of the search. The wanted call is three weeks old."""
     found = datetime.now(UTC) - timedelta(days=21)
     [(called, caller, tag)] = execute(dsn, SAMPLE, CUSTOMER, found, found + timedelta(days=1))
     return {
@@ -101,8 +101,8 @@ def _searches(dsn: str) -> dict[str, Filters]:
 
 
 def _measured(dsn: str, program: Program, searches: Mapping[str, Filters]) -> Iterator[Row]:
-    """What is searched, how many were found, and the milliseconds of the request, of one pass, and of 24 hours."""
-    with closing(psycopg2.connect(dsn)) as connection:  # One, so that it knows the partitions as the service's do.
+    """The search, the number of matches, and the milliseconds of the request, of one pass, and of 24 hours."""
+    with closing(psycopg2.connect(dsn)) as connection:  # One connection, so that it has planned the partitions.
         connection.autocommit = True
         yield from _measured_beside(connection, program, searches)
 
@@ -129,7 +129,7 @@ def _measured_beside(connection: Connection, program: Program, searches: Mapping
 
 
 def _by_turns(work: Sequence[Callable[[], Any]]) -> list[float]:
-    """The median milliseconds of each, after one turn that warms up."""
+    """The median milliseconds of each, measured in turn after one warm-up."""
     taken: list[list[float]] = [[] for _ in work]
     for turn in range(REPEATS + 1):
         for number, function in enumerate(work):
@@ -163,7 +163,7 @@ def _table(heading: str, rows: Iterator[Row]) -> str:
 
 
 def _writers(dsn: str) -> str:
-    """Rows a second by COPY and by single inserts into a table with each set of indexes, and the indexes' size."""
+    """Rows per second by COPY and by single inserts into a table with each set of indexes, and the size of these."""
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         data = io.StringIO()
         cursor.copy_expert(f"COPY {NEWEST.format(COPIED)} TO STDOUT", data)
@@ -179,7 +179,7 @@ def _writers(dsn: str) -> str:
 
 
 def _written(dsn: str, chosen: Sequence[str], data: str) -> tuple[float, float, float]:
-    """Rows a second by COPY and by inserts, and the size of the search indexes in per cent of the table."""
+    """Rows per second by COPY and by inserts, and the size of the search indexes in percent of the table."""
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         cursor.execute(WRITTEN)
         for name in chosen:

@@ -28,13 +28,13 @@ def from_csv(client: Client, parameters: dict[str, str]) -> pd.DataFrame:
 
 
 def from_pages(client: Client, parameters: dict[str, str]) -> pd.DataFrame:
-    """A request for each thousand calls; an interrupted walk can go on from the last cursor."""
+    """One request per thousand calls; an interrupted client can continue from the last cursor."""
     calls = pd.DataFrame(client.records(TYPE, parameters), columns=["id", *FIELDS.split(",")])
     return typed(calls.astype("string"))
 
 
 def typed(calls: pd.DataFrame) -> pd.DataFrame:
-    """Text to times, numbers and truth values."""
+    """Converts text to times, numbers and booleans."""
     return calls.assign(
         **{
             "id": calls["id"].astype("int64"),

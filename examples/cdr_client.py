@@ -1,6 +1,6 @@
 """A client in a hundred lines with only the standard library: cursor pages, and exports that are complete or fail.
 
-CDR_URL is the service, for instance http://127.0.0.1:8080, and CDR_TOKEN a token for it.
+CDR_URL is the URL of the service, for example http://127.0.0.1:8080, and CDR_TOKEN a token for it.
 """
 
 import json
@@ -31,7 +31,7 @@ class Client:
 
     @classmethod
     def from_environment(cls) -> "Client":
-        """Raises ApiError where CDR_URL or CDR_TOKEN is missing."""
+        """A client from CDR_URL and CDR_TOKEN. Raises ApiError if one is missing."""
         if missing := [name for name in ("CDR_URL", "CDR_TOKEN") if not os.environ.get(name)]:
             raise ApiError(
                 f"Set {' and '.join(missing)}: the service's URL, and a token for it; `make run` prints both."
@@ -39,7 +39,7 @@ class Client:
         return cls(os.environ["CDR_URL"], os.environ["CDR_TOKEN"])
 
     def records(self, type_: str, parameters: Mapping[str, str], size: int = 1000) -> Iterator[dict[str, Any]]:
-        """All records of a list as flat dictionaries, page after page."""
+        """All records of a list as flat dictionaries, read page by page."""
         asked = {**parameters, "page[after]": "", "page[size]": str(size)}
         address: str | None = f"{self._base}/{type_}?{urlencode(asked)}"
         while address:
@@ -49,11 +49,11 @@ class Client:
             address = document["links"]["next"]
 
     def export(self, type_: str, parameters: Mapping[str, str], accept: str = "text/csv") -> HTTPResponse:
-        """The same as a table, to be read as it arrives; reading raises http.client.IncompleteRead if it breaks off."""
+        """The list as a table, as a stream. Reading raises http.client.IncompleteRead if it is truncated."""
         return self._open(f"{self._base}/{type_}?{urlencode(parameters)}", accept)
 
     def _open(self, address: str, accept: str) -> HTTPResponse:
-        """Raises ApiError where the service is not reached or refuses."""
+        """Sends a request. Raises ApiError if the service is not reachable or returns an error."""
         try:
             request = Request(address, headers={"Authorization": self._token, "Accept": accept})
             response: HTTPResponse = urlopen(request, timeout=TIMEOUT)
@@ -66,7 +66,7 @@ class Client:
 
 
 def _refusal(error: HTTPError) -> str:
-    """What a JSON:API error document says, or the status of an answer that is not one."""
+    """The text of a JSON:API error document, or the status of any other response."""
     try:
         return "; ".join(problem["detail"] for problem in json.load(error)["errors"])
     except (ValueError, KeyError, TypeError):
@@ -74,7 +74,7 @@ def _refusal(error: HTTPError) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a program; what the service or the network refuses is one line, and exit code 1."""
+    """Runs a program. Errors of the service or the network are one line, with exit code 1."""
     try:
         main()
     except (ApiError, HTTPException, OSError) as error:

@@ -1,4 +1,4 @@
-"""A picture of last week: calls, answer-seizure ratio (ASR) and average call duration (ACD), hour by hour."""
+"""A plot of last week: calls, answer-seizure ratio (ASR) and average call duration (ACD) by hour."""
 
 import sys
 from datetime import UTC, datetime
@@ -8,9 +8,9 @@ import pandas as pd
 from calls import from_csv, last_week
 from cdr_client import Client, run
 
-mpl.use("Agg")  # Draws into files; no screen is needed.
+mpl.use("Agg")  # Draws to files; needs no screen.
 
-from matplotlib import pyplot as plt  # After the choice.
+from matplotlib import pyplot as plt  # After the backend is selected.
 
 
 def by_hour(calls: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def by_hour(calls: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(hours: pd.DataFrame, path: str) -> None:
-    """One picture of three rows over the same hours."""
+    """Draws three plots with a common time axis."""
     figure, rows = plt.subplots(3, 1, sharex=True, figsize=(11, 7), layout="constrained")
     named = (("calls", "calls an hour"), ("asr", "ASR, %"), ("acd", "ACD, minutes"))
     times = hours.index.to_pydatetime()
@@ -44,7 +44,7 @@ def draw(hours: pd.DataFrame, path: str) -> None:
 
 
 def main() -> None:
-    """`python examples/hourly.py [PNG]` draws the picture and prints what it is made of."""
+    """`python examples/hourly.py [PNG]` draws the plot and prints the totals."""
     path = sys.argv[1] if len(sys.argv) > 1 else "hourly.png"
     hours = by_hour(from_csv(Client.from_environment(), last_week(datetime.now(UTC))))
     draw(hours, path)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from cdr_client import Client, run
 
 TYPE = "incoming-cdrs"
-LAG = 300.0  # Seconds: longer than any transaction that writes calls, and than a replica is behind.
-REACH = timedelta(days=3)  # Longer than any call lasts, and than its record is under way.
+LAG = 300.0  # Seconds: longer than any transaction that writes calls, plus the replication lag.
+REACH = timedelta(days=3)  # Longer than any call, plus the time until it is stored.
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS calls (id INTEGER PRIMARY KEY, attributes TEXT NOT NULL);
@@ -31,10 +31,10 @@ class Poll(NamedTuple):
 
 
 def settled(polls: Sequence[Poll]) -> Poll:
-    """The last poll that no call can still be missing from; the next poll asks for what came after its newest id.
+    """The last poll that cannot have missed a call. The next poll requests calls with ids after its newest id.
 
-    A call that the latest poll could not see yet took its id less than LAG before that poll started, or later, so
-    its id is larger than any that had been seen by then.
+    The id of a call that the latest poll did not see was assigned less than LAG before that poll started, or later, so
+    it is larger than all ids of the returned poll.
     """
     return max((poll for poll in polls if poll.ended <= polls[-1].started - LAG), default=NOTHING)
 
@@ -43,7 +43,7 @@ NOTHING = Poll(0, 0, -(2**63))
 
 
 class Copy:
-    """The copy, and what it remembers of its polls."""
+    """The copy, with a record of its polls."""
 
     def __init__(self, client: Client, path: str, clock: Callable[[], float] = time.time) -> None:
         self._client, self._clock = client, clock
@@ -51,7 +51,7 @@ class Copy:
         self._database.executescript(TABLES)
 
     def poll(self) -> int:
-        """Fetches what is new, all or nothing, and tells how many calls it were."""
+        """Fetches new calls in one transaction. Returns their number."""
         polls = [Poll(*found) for found in self._database.execute("SELECT * FROM polls ORDER BY started")]
         started, base = self._clock(), settled(polls)
         with self._database:
@@ -81,7 +81,7 @@ def row(record: dict[str, Any]) -> tuple[int, str]:
 
 
 def main() -> None:
-    """`python examples/sync.py FILE [SECONDS]` polls once, or every so many seconds until it is interrupted."""
+    """`python examples/sync.py FILE [SECONDS]` polls once, or every SECONDS until it is interrupted."""
     if len(sys.argv) not in (2, 3) or not all(re.fullmatch(r"\d+(\.\d+)?", word) for word in sys.argv[2:]):
         sys.exit("usage: python examples/sync.py FILE [SECONDS]")
     with closing(Copy(Client.from_environment(), sys.argv[1])) as copy:

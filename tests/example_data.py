@@ -1,4 +1,4 @@
-"""The rows that the examples of the description show: a customer with two accounts and two calls a direction."""
+"""The rows of the examples in the OpenAPI document: a customer with two accounts and two calls per direction."""
 
 from datetime import UTC, date, datetime
 from typing import Any

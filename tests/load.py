@@ -1,4 +1,4 @@
-"""Clients on plain sockets that keep their connections, and count what became of each request."""
+"""Clients on plain sockets that keep their connections and count the outcome of each request."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""A hot standby of a server, as pg_basebackup makes it."""
+"""A hot standby of a server, created by pg_basebackup."""
 
 import os
 import subprocess

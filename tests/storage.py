@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, and a wire to it that can be cut."""
+"""A real S3 server on loopback, and a proxy to it that can interrupt connections."""
 
 import asyncio
 import logging

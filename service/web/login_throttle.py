@@ -1,6 +1,6 @@
 """Limits failed logins for each client address, and for each login and client address, but not for a login alone.
 
-So nobody can lock out another user, and an address that tries many logins is stopped as well.
+So a client cannot lock out another user, and an address that tries many logins is limited as well.
 """
 
 import hashlib

@@ -1,5 +1,5 @@
--- The same calls once more, distributed by their customer, for databases.cdr.originated_table = "cdr.originated". Only last
--- attempts of calls with a customer are needed here, with the id that the call has in cdr.cdr.
+-- A second copy of calls, distributed by customer, for databases.cdr.originated_table = "cdr.originated". It contains only
+-- last attempts of calls with a customer, with the same id as in cdr.cdr.
 CREATE TABLE cdr.originated (LIKE cdr.cdr) PARTITION BY RANGE (time_start);
 ALTER TABLE cdr.originated ADD PRIMARY KEY (customer_id, id, time_start);
 CREATE INDEX ON cdr.originated (id);

@@ -1,4 +1,4 @@
--- Small tables are on every worker, where the routing database is the same.
+-- Small tables are copied to every worker, if the routing database is the same.
 SELECT create_reference_table('public.contractors');
 SELECT create_reference_table('sys.customer_portal_access_profiles');
 SELECT create_reference_table('sys.api_access');

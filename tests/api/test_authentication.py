@@ -1,4 +1,4 @@
-"""Who is let in, by which tokens, and how sessions by cookie go on (contract 4)."""
+"""Authentication by header and cookie, accepted and rejected tokens, and renewal of sessions (contract 4)."""
 
 import base64
 import hmac

@@ -1,4 +1,4 @@
-"""The statistics of calls: each row of the contract's table, sums against Python's own, scope, and what is kept."""
+"""Statistics of calls: the contract's table, sums compared with Python's, scope, and caching."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Pages by cursors: every row exactly once in any order, and nothing by a cursor that was not made for it."""
+"""Cursor pagination: every row exactly once in any order; cursors of other lists are refused."""
 
 import asyncio
 import base64

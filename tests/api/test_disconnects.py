@@ -1,4 +1,4 @@
-"""What becomes of a request whose client has gone away."""
+"""Requests whose client disconnects."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The documentation page: its files, and what a person sees and does in a browser."""
+"""The documentation page: its files, and its use in a browser."""
 
 import json
 import sys

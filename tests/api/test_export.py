@@ -1,4 +1,4 @@
-"""Lists as tables: the same records as in JSON:API, all of them, whole or visibly broken off."""
+"""Exports: the same records as in JSON:API, completely, or with a detectable truncation."""
 
 import asyncio
 import csv

@@ -1,4 +1,4 @@
-"""Filters that would have no effect, or another than the client meant, are refused; they never make a list wider."""
+"""Filters without effect, or with an unintended one, are refused; they never widen a list."""
 
 from urllib.parse import quote
 

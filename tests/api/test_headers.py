@@ -1,4 +1,4 @@
-"""What every response carries, and what the client's own headers change (contract 10, 11, D7, D11, D14)."""
+"""Headers of all responses, and the effect of request headers (contract 10, 11, D7, D11, D14)."""
 
 import re
 

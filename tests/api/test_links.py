@@ -1,4 +1,4 @@
-"""Where links lead: to what the client asked for, as far as that can be believed (contract 14, D12)."""
+"""Links have the scheme and host of the client's request, as far as proxies are trusted (contract 14, D12)."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""POST, GET and DELETE /auth: each row of the contract's table, what is refused and how, and what is never said."""
+"""POST, GET and DELETE /auth: the contract's table, refused requests, and information that is never disclosed."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""The description of the API: valid, complete, and true of what is answered."""
+"""The description of the API is valid and complete, and responses match it."""
 
 import asyncio
 import json

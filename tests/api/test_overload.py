@@ -1,4 +1,4 @@
-"""What callers see when there is too much to do, or when they ask too much."""
+"""Responses under overload and above the rate limit."""
 
 import asyncio
 

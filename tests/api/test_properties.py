@@ -1,4 +1,4 @@
-"""Whatever is asked: no row out of scope, no 5xx, filters that mean what they say, and one way of rendering."""
+"""Random requests: no row out of scope, no 5xx, correct filters, and identical rendering."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The owner's sample request, answered to the byte."""
+"""The sample request of the specification, answered byte for byte."""
 
 import re
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""What a request costs: the statements that it runs."""
+"""The statements that a request executes."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is told to other services, received in memory, and that none of it is a value of a client's."""
+"""Data sent to tracing and Sentry, received in memory, contains no values sent by clients."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Somebody else's JSON:API client reads what is served."""
+"""A third-party JSON:API client reads the responses."""
 
 import json
 from collections.abc import Iterator

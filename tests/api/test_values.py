@@ -1,4 +1,4 @@
-"""How values are shown, and what is hidden (contract 2)."""
+"""Formats of values, and hidden attributes (contract 2)."""
 
 import json
 from typing import Any

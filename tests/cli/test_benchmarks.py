@@ -1,4 +1,4 @@
-"""The pieces of the benchmarks work, on a tiny database; how fast anything is, is no test."""
+"""The benchmarks run on a tiny database; durations are not tested."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The commands as an operator runs them, in processes of their own."""
+"""The commands, run as separate processes."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What the containers of the trial do, done here outside of any container."""
+"""The commands of the demo's containers, run without containers."""
 
 import importlib.util
 import io

@@ -1,4 +1,4 @@
-"""The programs under examples, run as a reader runs them against a service."""
+"""The programs in examples, run against a service."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""What clients without a token can take: memory stays bounded and is given back, and others are served meanwhile."""
+"""Load by clients without a token: memory is bounded and released, and other clients are served."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`cdr-api export` in processes of its own: a whole file, or none."""
+"""`cdr-api export` as a separate process: a complete file, or none."""
 
 import csv
 import io

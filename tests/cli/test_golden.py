@@ -1,4 +1,4 @@
-"""The recorded corpus of the reference, replayed against the program as an operator starts it."""
+"""The recorded corpus of the reference, replayed against the program as a process."""
 
 import pytest
 

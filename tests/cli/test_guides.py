@@ -1,4 +1,4 @@
-"""What the guides tell to type: variables are known before they are used, and parts fit together."""
+"""Commands in the guides: variables are set before they are used, and the parts are consistent."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""`cdr-api healthcheck`, as a container's health check runs it: exit code 0 or 1, and one line that says why."""
+"""`cdr-api healthcheck`, run as a container's health check: exit code 0 or 1, and one line with the reason."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""What happens to bytes before they are a request: limits, refusals, and clients that send no HTTP at all."""
+"""HTTP before a request is parsed: limits, rejected bytes, and clients that do not send HTTP."""
 
 import json
 import re

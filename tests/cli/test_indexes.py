@@ -1,4 +1,4 @@
-"""`cdr-api database indexes` as an operator runs it, on a table that is being written to."""
+"""`cdr-api database indexes` on a table with concurrent writes."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""The distribution, built and installed in each way that pip offers, runs outside of the checkout."""
+"""The distribution is built and installed in each way that pip offers, and runs outside of the checkout."""
 
 import json
 import os

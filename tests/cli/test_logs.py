@@ -1,4 +1,4 @@
-"""What is in the log, and above all what is not: every way in which a secret or a phone number might get there."""
+"""The content of the log, and the absence of secrets and phone numbers on every path."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The Makefile on machines that are not ready: no Python, an old one, an environment that was not finished."""
+"""The Makefile without Python, with an old Python, and with an incomplete environment."""
 
 import os
 import shutil

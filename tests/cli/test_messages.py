@@ -1,4 +1,4 @@
-"""What the commands say to words and settings that cannot be used, and what they never say."""
+"""Messages of the commands for invalid arguments and settings, without secrets."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The operator's port, and the dashboard and the alerts that are made for it."""
+"""The admin port, the dashboard and the alerts."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Where `cdr-api export` writes: files, devices, pipes and links, and what is left when it is ended."""
+"""Targets of `cdr-api export`: files, devices, pipes and links, and the state after an abort."""
 
 import json
 import os

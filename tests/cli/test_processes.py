@@ -1,4 +1,4 @@
-"""How processes end, are replaced and are renewed, with clients that keep asking."""
+"""Processes are stopped, replaced and reloaded under continuous load."""
 
 import asyncio
 import json

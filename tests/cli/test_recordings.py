@@ -1,4 +1,4 @@
-"""Recordings from a process of the program: what they cost it, and who cannot hold it up."""
+"""Recordings from a process: memory, and slow clients that do not delay others."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Clients that open connections and then do little or nothing with them."""
+"""Clients that open connections and send or read little."""
 
 import json
 

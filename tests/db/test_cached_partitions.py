@@ -1,4 +1,4 @@
-"""A backend never forgets a partition that it has planned, so the partitions of long lists count towards its end."""
+"""Backends never free planned partitions, so the partitions of long lists count towards their replacement."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

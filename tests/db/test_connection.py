@@ -1,4 +1,4 @@
-"""One connection against a real server: what it prepares, what it does when a client leaves, where it connects."""
+"""One connection to a real server: prepared statements, disconnected clients, and choice of the host."""
 
 import asyncio
 from collections.abc import AsyncIterator

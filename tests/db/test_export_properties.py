@@ -1,4 +1,4 @@
-"""In any order and beside any change, an export holds no record twice, and misses none that is there all the time."""
+"""In any order and with concurrent changes, an export has no duplicates and misses no record that exists throughout."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""What the command `cdr-api export` asks of the databases, which is what its list needs and nothing else."""
+"""The statements of `cdr-api export`: those of its list and no others."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Exports: how they are planned, how they go on in several transactions, and what is left when their reader goes."""
+"""Exports: plans, continuation in several transactions, and cleanup after a disconnect."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Standbys that are promoted, hang, or cannot be asked for their lag; hosts by target_session_attrs."""
+"""Standbys that are promoted, hang, or do not report their lag; hosts by target_session_attrs."""
 
 import asyncio
 import os

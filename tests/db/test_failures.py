@@ -1,4 +1,4 @@
-"""What PostgreSQL's errors are told as: only a dead connection is a lost database."""
+"""Classification of PostgreSQL's errors: only a dead connection is a lost database."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Search indexes on a real table: what is recognised, what is built, and what is left when something goes wrong."""
+"""Search indexes on a real table: recognition, builds, and the state after failures."""
 
 import threading
 from collections.abc import Iterator

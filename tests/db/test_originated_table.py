@@ -1,4 +1,4 @@
-"""The calls that customers originated, read from a table of their own."""
+"""Originated calls, read from a separate table."""
 
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode

@@ -1,4 +1,4 @@
-"""Where a call is looked for: in one partition as a rule, and in all of them before it is said that there is none."""
+"""Look-ups read one partition if possible, and all partitions before a 404."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Lists read in parts are those that one plain statement gives, in every order, page and direction."""
+"""Lists read in parts equal the result of one plain statement, in every order, page and direction."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace

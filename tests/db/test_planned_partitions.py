@@ -1,4 +1,4 @@
-"""Every partition that a statement plans stays in its backend's memory, so each statement says which these are."""
+"""Backends never free planned partitions, so each statement names the partitions that it plans."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What PostgreSQL does for a list: which days it touches and by which index."""
+"""Plans of lists: the days and the index that they read."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The pool against a real server that is slow, busy, restarted, or kills its connections."""
+"""The pool with a real server that is slow, busy, restarted, or closes its connections."""
 
 import asyncio
 import os

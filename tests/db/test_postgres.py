@@ -1,4 +1,4 @@
-"""The private server: starts, keeps its data, ends with its parent, and says clearly why it cannot start."""
+"""The private server starts, keeps its data, ends with its parent, and reports start failures clearly."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""Calls are read from a replica that is fit, and nobody notices when one is not: a real primary, a real standby."""
+"""Calls are read from a healthy replica, and otherwise from the primary without errors: real servers."""
 
 import asyncio
 from collections.abc import AsyncIterator

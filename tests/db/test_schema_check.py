@@ -1,4 +1,4 @@
-"""What a database lacks is named at the start and in /ready, and a statement that meets it is 503."""
+"""Missing parts of a database are named at the start and in /ready, and statements that need them are 503."""
 
 import asyncio
 from collections.abc import Iterator

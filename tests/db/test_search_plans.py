@@ -1,4 +1,4 @@
-"""What PostgreSQL does for a list with filters: how much it reads without search indexes, and which of them it uses."""
+"""Plans of lists with filters: rows read without search indexes, and the indexes that are used."""
 
 from collections.abc import Iterator
 from contextlib import closing

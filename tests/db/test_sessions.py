@@ -1,4 +1,4 @@
-"""A session has the service's settings, whatever roles, environments and poolers set; or it is refused by name."""
+"""Sessions have the service's settings regardless of roles, environment and poolers, or are refused with the name."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -1,6 +1,6 @@
-"""What clients of a running service see while its database is killed, restarted, hangs or is full.
+"""Responses of a running service while its database is killed, restarted, hangs or is full.
 
-Run with `-rP` to see how many requests were sent and what came back, and how long the service took to recover.
+Run with `-rP` to see the number of requests and responses, and the recovery time.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""What one customer sees while another takes all it can: real processes, counted answers, no clocks.
+"""Responses to one customer during heavy load by another: real processes, counted responses, no time measurement.
 
-The work of customer A is made endless by a lock on one old partition, which nobody else reads.
+A lock on one old partition, which only customer A reads, blocks the statements of customer A.
 """
 
 import asyncio

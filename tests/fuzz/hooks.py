@@ -1,7 +1,7 @@
-"""What the fuzzer cannot know: values of the formats that the description names, ids that exist, and cursors.
+"""Input for the fuzzer: values of the description's formats, existing ids, and cursors.
 
-Nor can OpenAPI say which parameters go together, so what is well-formed by itself is made to fit here, while what is
-malformed is made to matter.
+OpenAPI cannot express dependencies between parameters. So the hooks combine valid values to valid requests, and make
+invalid values effective.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Bytes that no client library would send, on real sockets: no 5xx, and a JSON:API document wherever it is ours."""
+"""Invalid bytes on real sockets: no 5xx, and a JSON:API document if the response is the service's own."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Somebody else's fuzzer, with all that the description says, at the service in a process of its own."""
+"""A third-party fuzzer generates requests from the description and sends them to the service as a process."""
 
 import json
 import os

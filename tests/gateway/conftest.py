@@ -1,4 +1,4 @@
-"""A real nginx with the gateway's configuration; where there is none, these tests are left out, and that is said."""
+"""A real nginx with the gateway's configuration; without nginx, these tests are skipped with a message."""
 
 import asyncio
 import os

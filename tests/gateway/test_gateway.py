@@ -1,4 +1,4 @@
-"""What clients see through a real nginx with the gateway's configuration."""
+"""Responses through a real nginx with the gateway's configuration."""
 
 import asyncio
 import gzip

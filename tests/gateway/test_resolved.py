@@ -1,4 +1,4 @@
-"""A gateway that looks the service's name up at run time, with a DNS server whose answer changes."""
+"""A gateway that resolves the service's name at run time, with a DNS server whose response changes."""
 
 import asyncio
 import socket

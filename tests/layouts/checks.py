@@ -1,4 +1,4 @@
-"""What holds on every layout. A module for one defines the fixture `layout` and a class of these tests."""
+"""Tests for every layout. A layout's module defines the fixture `layout` and a subclass."""
 
 import asyncio
 import json

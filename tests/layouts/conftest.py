@@ -1,4 +1,4 @@
-"""Says which layouts are left out, and why."""
+"""Reports the layouts that are skipped, with the reason."""
 
 import os
 

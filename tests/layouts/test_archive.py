@@ -1,4 +1,4 @@
-"""Old days on another server, which may be away."""
+"""Old days on another server, which may be unavailable."""
 
 from collections.abc import Iterator
 from datetime import datetime

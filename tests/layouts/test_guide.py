@@ -1,4 +1,4 @@
-"""What docs/scaling.md shows besides statements is what is tested and computed."""
+"""The tables and configurations of docs/scaling.md match the model and the tests."""
 
 from configparser import ConfigParser
 

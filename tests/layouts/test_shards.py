@@ -1,4 +1,4 @@
-"""Days that are divided by a hash of the vendor, each part on a server of its own."""
+"""Days that are divided by a hash of the vendor, each part on a separate server."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What is remembered of look-ups: for how long, how much, and what many who ask at once cost."""
+"""The cache: lifetime, size, and the cost of concurrent requests."""
 
 import asyncio
 from collections.abc import Callable

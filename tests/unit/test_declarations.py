@@ -1,4 +1,4 @@
-"""Rules over all resources. None names an attribute, so a new one is held to them unseen."""
+"""Rules for all resources. They name no attribute, so they apply to new ones too."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Documents that say what there is: links, settings, commands, and the numbers of rules that the code cites."""
+"""Documents are correct: links, settings, commands, and the numbers of cited rules."""
 
 import re
 import tomllib

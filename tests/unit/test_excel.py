@@ -1,4 +1,4 @@
-"""CSV in the dialect of spreadsheets, as text and as LibreOffice reads it."""
+"""CSV for spreadsheets, as text and as read by LibreOffice."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""How many days an export covers: calendar days of the configured zone."""
+"""The number of days of an export: calendar days in the configured time zone."""
 
 import calendar
 from datetime import UTC, date, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What can be read as a value. If long texts were tried in every division, these tests would not end for hours."""
+"""Parsing of values. With backtracking, the tests of long texts would take hours."""
 
 from decimal import Decimal as Number
 

@@ -1,4 +1,4 @@
-"""The import rule: downwards only, siblings never, and each library in its room."""
+"""The import rule: downwards only, never between siblings, and each library only in its packages."""
 
 import ast
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ import pytest
 
 SERVICE = Path(__file__).parents[2] / "service"
 
-# Which rooms and modules each may import, besides itself.
-GROUND = {"errors", "files", "query"}
+# The packages and modules that each may import, besides itself.
+BASE = {"errors", "files", "query"}
 MEASURED = {"concurrency", "observability"}
 BELOW = {
     "errors": set(),
@@ -19,19 +19,19 @@ BELOW = {
     "concurrency": {"observability"},
     "settings": {"files"},
     "schemas": set(),
-    "jsonapi": GROUND | {"schemas"},
-    "tables": GROUND | {"jsonapi", "schemas"},
-    "statistics": GROUND | MEASURED | {"schemas"},
-    "db": GROUND | MEASURED | {"schemas", "statistics"},
-    "auth": GROUND | MEASURED,
+    "jsonapi": BASE | {"schemas"},
+    "tables": BASE | {"jsonapi", "schemas"},
+    "statistics": BASE | MEASURED | {"schemas"},
+    "db": BASE | MEASURED | {"schemas", "statistics"},
+    "auth": BASE | MEASURED,
     "recordings": {"errors", "settings"},
-    "services": GROUND | MEASURED | {"auth", "db", "jsonapi", "recordings", "schemas", "settings", "statistics"},
-    "web": GROUND
+    "services": BASE | MEASURED | {"auth", "db", "jsonapi", "recordings", "schemas", "settings", "statistics"},
+    "web": BASE
     | MEASURED
     | {"auth", "db", "jsonapi", "recordings", "schemas", "services", "settings", "statistics", "tables"},
     "telemetry": MEASURED | {"settings", "web"},
     "process": {"observability", "services", "settings", "telemetry", "web"},
-    "commands": GROUND | {"auth", "db", "jsonapi", "schemas", "services", "settings", "tables"},
+    "commands": BASE | {"auth", "db", "jsonapi", "schemas", "services", "settings", "tables"},
     "demo": {"auth", "db", "files", "process", "settings"},
     "cli": {
         "auth",
@@ -71,7 +71,7 @@ LIBRARIES = {
 MODULES = sorted(SERVICE.rglob("*.py"))
 
 
-def room(module: Path) -> str:
+def package(module: Path) -> str:
     return module.relative_to(SERVICE).with_suffix("").parts[0]
 
 
@@ -89,14 +89,14 @@ def imported(module: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(SERVICE)))
 def test_a_module_imports_only_what_lies_below_it(module: Path) -> None:
-    rooms = {name.split(".")[1] for name in imported(module) if name.startswith("service.")}
-    assert rooms - {room(module)} <= BELOW[room(module)]
+    packages = {name.split(".")[1] for name in imported(module) if name.startswith("service.")}
+    assert packages - {package(module)} <= BELOW[package(module)]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(SERVICE)))
-def test_a_library_is_used_in_its_room_only(module: Path) -> None:
+def test_a_library_is_imported_only_in_its_packages(module: Path) -> None:
     libraries = {name.split(".")[0] for name in imported(module)} & LIBRARIES.keys()
-    assert not {library for library in libraries if room(module) not in LIBRARIES[library]}
+    assert not {library for library in libraries if package(module) not in LIBRARIES[library]}
 
 
 def test_the_rule_itself_has_no_circles() -> None:

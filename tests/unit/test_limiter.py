@@ -1,4 +1,4 @@
-"""Who works and who waits, without a clock."""
+"""The order in which the limiter grants slots, without a clock."""
 
 import asyncio
 from collections import Counter

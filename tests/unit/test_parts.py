@@ -1,4 +1,4 @@
-"""How a list is cut into parts: which rows each part has, and which lists are read in parts at all."""
+"""Division of a list into parts: the rows of each part, and the lists that are read in parts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

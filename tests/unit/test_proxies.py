@@ -1,4 +1,4 @@
-"""Which peers count as trusted, as the sockets name them."""
+"""The peers that are trusted, by the addresses that sockets report."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Accept and Accept-Encoding as clients send them; hostile ones cost no more than reading them once."""
+"""Accept and Accept-Encoding as clients send them; hostile ones are parsed in linear time."""
 
 import pytest
 from hypothesis import given

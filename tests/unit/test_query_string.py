@@ -1,4 +1,4 @@
-"""Parameters text to nested parameters, and back into links."""
+"""Conversion of query strings to nested parameters, and back to links."""
 
 import pytest
 

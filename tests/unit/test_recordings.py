@@ -1,4 +1,4 @@
-"""Which bytes a client gets, and how a recording is named in a header."""
+"""Byte ranges, and names of recordings in headers."""
 
 import re
 from datetime import UTC, datetime

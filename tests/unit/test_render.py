@@ -1,4 +1,4 @@
-"""The compiler of renderers where the resources that exist do not lead it."""
+"""The prepared renderers, for cases that no existing resource has."""
 
 import json
 from typing import Any

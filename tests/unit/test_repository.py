@@ -1,4 +1,4 @@
-"""What surrounds the code: containers, packaging, and the workflow that checks it."""
+"""The files around the code: containers, packaging, and the CI workflow."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Turns at the event loop, and by what name clients take them."""
+"""Fair scheduling on the event loop, and identification of clients for it."""
 
 import asyncio
 from functools import partial

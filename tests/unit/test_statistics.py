@@ -1,4 +1,4 @@
-"""Buckets against a clock that is read minute by minute, and rounding."""
+"""Buckets compared with a clock that is read minute by minute, and rounding."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Work beside the requests: what fails is logged, counted, started again, and a problem until it runs."""
+"""Background tasks: failures are logged, counted and reported until the restarted task runs."""
 
 import asyncio
 

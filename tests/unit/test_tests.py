@@ -1,4 +1,4 @@
-"""The tests themselves: an assertion whose message is a comparison asserts less than it seems to."""
+"""Rules for the tests: an assertion whose message is a comparison asserts less than it seems to."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Times in filters: the forms that clients write, and the moments that they are."""
+"""Times in filters: accepted formats and their values."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache

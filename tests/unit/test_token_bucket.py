@@ -1,4 +1,4 @@
-"""What a caller may still send, with a clock of the test's own."""
+"""The token bucket, with a clock of the test."""
 
 from hypothesis import given
 from hypothesis import strategies as st
