@@ -93,10 +93,10 @@ class RecordLookup:
 
 def _in_partition(query: Query, identifier: int, partition: Partition) -> Statement:
     """The statement for one partition. It is not prepared for a partitioned one: pruning needs constants."""
-    statement = select.by_id_in_partition(query, identifier, partition.name, partition.oid)
+    statement = select.by_id_in_partition(query, identifier, partition.name, partition.oid, STALE)
     if partition.partitioned:
-        return replace(statement, handled=STALE, repeated=False, partitions=relations([partition]))
-    return replace(statement, handled=STALE)
+        return replace(statement, repeated=False, partitions=relations([partition]))
+    return statement
 
 
 def _fits(identifier: str) -> bool:

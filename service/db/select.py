@@ -120,10 +120,12 @@ def sums(query: Query, duration: str, price: str, starts: Sequence[int]) -> Stat
     return Statement(text, parameters, "statistics")
 
 
-def by_id_in_partition(query: Query, identifier: int, partition: str, oid: int) -> Statement:
+def by_id_in_partition(
+    query: Query, identifier: int, partition: str, oid: int, handled: tuple[str, ...] = ()
+) -> Statement:
     """The record with this id in one partition, if it is still attached. `partition` is its quoted name."""
     text = _by_id_in_partition(query.resource, query.columns, partition, oid)
-    return Statement(text, {**_scope(query.caller), "id": identifier}, "one", repeated=True)
+    return Statement(text, {**_scope(query.caller), "id": identifier}, "one", repeated=True, handled=handled)
 
 
 def by_id(query: Query, identifier: int, ranges: Sequence[TimeRange] | None) -> Statement:

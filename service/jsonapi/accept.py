@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import cached_property, lru_cache
 
 from service.jsonapi.quality_values import Choice, parse
 
@@ -13,19 +14,27 @@ NEUTRAL = {"q", "ext", "profile"}  # Parameters that JSON:API allows on its medi
 PROFILE = re.compile(r"https?://jsonapi\.org/profiles/ethanresnick/cursor-pagination/?")
 
 
+MAX_CACHED = 256  # Characters of a header, so that clients cannot fill the cache with long ones.
+
+
+def read(header: str) -> "Accept":
+    """The parsed header. `header` is all its lines, joined by commas."""
+    return _cached(header) if len(header) <= MAX_CACHED else Accept(header)
+
+
 class Accept:
-    """A parsed Accept header. `header` is all its lines, joined by commas."""
+    """A parsed Accept header."""
 
     def __init__(self, header: str) -> None:
         self.header = header
         self._ranges = [choice for choice in parse(header) if "/" in choice.name]
 
-    @property
+    @cached_property
     def json_api(self) -> bool:
         """True if there is no header, or the most specific range that matches JSON:API has a quality above zero."""
         return not self.header.strip() or self._quality() > 0
 
-    @property
+    @cached_property
     def cursor_profile(self) -> str | None:
         """The URL of the cursor pagination profile, if requested as a parameter of the JSON:API type, else None."""
         for media_range in self._ranges:
@@ -56,6 +65,11 @@ class Accept:
             qualities[media_range.name] = max(media_range.quality, qualities.get(media_range.name, 0))
         names = (MEDIA_TYPE, "application/*", "*/*")
         return next((qualities[name] for name in names if name in qualities), 0)
+
+
+@lru_cache(1024)
+def _cached(header: str) -> Accept:
+    return Accept(header)
 
 
 def _counts(media_range: Choice) -> bool:

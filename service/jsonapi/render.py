@@ -35,7 +35,11 @@ class Renderer:
         self.columns: tuple[str, ...] = ("id", *(field.column for field in fields.values()), *account)
         self._path = f"{PREFIX}/{resource.type}/"
         self._names = [dasherize(name) for name in fields]
-        self._conversions = [(dasherize(n), _conversion(n, f)) for n, f in fields.items() if type(f) not in VERBATIM]
+        self._conversions = [
+            (place, _conversion(name, field))
+            for place, (name, field) in enumerate(fields.items())
+            if type(field) not in VERBATIM
+        ]
         self._with_account = ACCOUNT in shown and resource.account is not None
         self._template = _template(resource.type, bool(fields), self._with_account, linked)
 
@@ -45,16 +49,16 @@ class Renderer:
         prefix = dumps(base + self._path)[1:-1]
         records = []
         for row in rows:
-            identifier = dumps(str(row[0]))[1:-1]
+            identifier = str(row[0]).encode()
             url = prefix + identifier
-            values = [identifier, url]
+            values: tuple[bytes, ...] = (identifier, url)
             if self._names:
-                values.append(dumps(attributes(row)))
+                values += (dumps(attributes(row)),)
             if self._with_account:
                 values += (url, url)
                 if self.linked:
-                    values.append(dumps(linkage((related or {}).get(row[-1]))))
-            records.append(template % tuple(values))
+                    values += (dumps(linkage((related or {}).get(row[-1]))),)
+            records.append(template % values)
         return records
 
     def flat(self, rows: Iterable[Row], related: Related | None = None) -> list[Flat]:
@@ -66,10 +70,10 @@ class Renderer:
         return records
 
     def _attributes(self, row: Row) -> dict[str, Any]:
-        attributes = dict(zip(self._names, row[1:]))  # noqa: B905 # A linked row has one more column.
-        for name, convert in self._conversions:
-            attributes[name] = convert(attributes[name])
-        return attributes
+        cells = list(row[1:])
+        for place, convert in self._conversions:
+            cells[place] = convert(cells[place])
+        return dict(zip(self._names, cells))  # noqa: B905 # A linked row has one more column.
 
 
 def _conversion(name: str, field: Attribute) -> Callable[[Any], Any]:

@@ -54,6 +54,7 @@ class Connection(web.RequestHandler):
         self._registry = registry
         self._clients = clients
         self._credentials = 0
+        self._group: str | None = None
         self._link: asyncio.Transport  # aiohttp resets its reference while there are still bytes to send.
         self._context = copy_context()  # Without a request's bound log values.
         self._head = HeadBuffer()
@@ -71,7 +72,8 @@ class Connection(web.RequestHandler):
         self._link = cast(asyncio.Transport, transport)
         self._link.set_write_buffer_limits(high=0)  # Pauses writing whenever the kernel's buffer is full.
         super().connection_made(transport)
-        if not self._registry.admit(self, self._address()):
+        self._group = self._address()
+        if not self._registry.admit(self, self._group):
             self._count("too_many")
             self._refuse(busy("Too many connections are open."))
             self.force_close()
@@ -210,7 +212,7 @@ class Connection(web.RequestHandler):
         if len(self._head) <= MAX_BACKLOG:
             self._link.resume_reading()
         self._credentials = credentials_of(head)
-        client = self._clients.key_of(self._credentials, self._address())
+        client = self._clients.key_of(self._credentials, self._group)
         self._clients.turns.run(client, partial(self._parse, head))
 
     def _parse(self, head: bytes) -> None:

@@ -8,6 +8,8 @@ from aiohttp import web
 
 from service.web.keys import STATE
 
+MAX_ADDRESS = 100  # Characters, so that headers cannot fill the cache with long ones.
+
 
 def trusted(request: web.Request) -> bool:
     """True if the peer is a trusted proxy, so that its forwarding headers count."""
@@ -35,7 +37,13 @@ def client(request: web.Request) -> str | None:
 def client_address(request: web.Request) -> str | None:
     """The client's address for comparison with networks; None if unknown."""
     given = request.headers.get("X-Real-IP") if trusted(request) else None
-    address = _address(request.remote or "" if given is None else given)
+    text = request.remote or "" if given is None else given
+    return _canonical(text) if len(text) <= MAX_ADDRESS else None
+
+
+@lru_cache(1024)
+def _canonical(text: str) -> str | None:
+    address = _address(text)
     return None if address is None else str(address)
 
 
