@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.databases import OPTIONS, Databases, Size
 from benchmarks.measures import Bench, Plan, rounds
-from benchmarks.programs import DidNotStart
+from benchmarks.programs import StartError
 from service.demo.postgres import EmbeddedPostgresError
 
 FULL_130 = Size(130, 18_000, 40_000)  # Three million calls.
@@ -84,5 +84,5 @@ def _say(text: str) -> None:
 if __name__ == "__main__":
     try:
         raise SystemExit(main())
-    except (EmbeddedPostgresError, DidNotStart) as problem:
+    except (EmbeddedPostgresError, StartError) as problem:
         raise SystemExit(str(problem)) from problem

@@ -39,7 +39,7 @@ class Plan:
     exported: tuple[int, int]
 
 
-class NotServed(Exception):
+class NotServedError(Exception):
     """This version of the service does not have the measured feature."""
 
 
@@ -66,7 +66,7 @@ class Bench:
         }.items():
             try:
                 found |= make()
-            except NotServed as reason:
+            except NotServedError as reason:
                 self.say(f"{name} is not served: {reason}")
         return found
 
@@ -113,7 +113,7 @@ class Bench:
 
     def _workers(self) -> Measures:
         if not programs.is_setting("LISTEN__WORKERS"):
-            raise NotServed("there is no setting listen.workers")
+            raise NotServedError("there is no setting listen.workers")
         size = self.plan.usual
         two = programs.service("two workers", self.databases.dsn(size), self.logs, LISTEN__WORKERS="2")
         job = self._met(Job(self._running(two).url, self._shows(size), TOKEN, 16, self.plan.seconds))
@@ -122,7 +122,7 @@ class Bench:
     def _portal(self) -> Measures:
         """Logins and statistics, and look-ups during logins."""
         if not programs.is_setting("STATISTICS__CACHE_SECONDS"):
-            raise NotServed("there is no setting statistics.cache_seconds")
+            raise NotServedError("there is no setting statistics.cache_seconds")
         size = self.plan.usual
         dsn, many = (
             self.databases.dsn(size),
@@ -146,7 +146,7 @@ class Bench:
             status, _, body = self.served.get(path)
             links = json.loads(body).get("links", {}) if status == 200 else {}
             if "page%5Bafter%5D" not in (links.get("next") or ""):
-                raise NotServed("no page[after]" if not depth else f"{self.plan.depth} records are not there")
+                raise NotServedError("no page[after]" if not depth else f"{self.plan.depth} records are not there")
             address = urlsplit(links["next"])
             path, depth = f"{address.path}?{address.query}", depth + 1000
         pages = {"keyset first": f"{since}&page%5Bsize%5D=50&page%5Bafter%5D="}
@@ -158,7 +158,7 @@ class Bench:
         """The peak memory of a new service during an export, in MiB."""
         path = f"{LISTS}?filter%5Btime_start_gteq%5D=2100-01-01"
         if not self.served.get(path, "text/csv")[1].startswith("text/csv"):
-            raise NotServed("no Accept: text/csv")
+            raise NotServedError("no Accept: text/csv")
         few, many = self.plan.exported
         return {"export few": lambda: self._peak(few), "export many": lambda: self._peak(many)}
 

@@ -33,7 +33,7 @@ PEERS = {
 }
 
 
-class DidNotStart(Exception):
+class StartError(Exception):
     """A program ended or does not respond; the message names its log file."""
 
 
@@ -56,7 +56,7 @@ class Program:
         port: int,
         cwd: Path | None = None,
     ) -> Self:
-        """Starts a server and waits until it responds. Raises DidNotStart."""
+        """Starts a server and waits until it responds. Raises StartError."""
         logs.mkdir(parents=True, exist_ok=True)
         log = logs / f"{name.replace(' ', '_')}.log"
         with log.open("wb") as output:
@@ -66,7 +66,7 @@ class Program:
         while program.status(f"{LISTS}?page%5Bsize%5D=1") != 200:
             if process.poll() is not None or time.monotonic() > deadline:
                 program.stop()
-                raise DidNotStart(f"{name} did not start: see {log}")
+                raise StartError(f"{name} did not start: see {log}")
             time.sleep(0.05)
         return program
 
@@ -109,7 +109,7 @@ class Program:
 
 
 def service(name: str, dsn: str, logs: Path, **settings: str) -> Program:
-    """Starts the service; `settings` are environment variables without their prefix. Raises DidNotStart."""
+    """Starts the service; `settings` are environment variables without their prefix. Raises StartError."""
     port = _free_port()
     values = {
         "LISTEN__PORT": str(port),
@@ -136,14 +136,14 @@ def is_setting(key: str) -> bool:
 
 
 def beside(name: str, dsn: str, logs: Path) -> Program:
-    """Starts `bare` or `naive`, modules of this package. Raises DidNotStart."""
+    """Starts `bare` or `naive`, modules of this package. Raises StartError."""
     port = _free_port()
     environment = {"PORT": str(port), "BENCH_DSN": dsn, "BENCH_SECRET": SECRET}
     return Program.start(name, [sys.executable, "-m", f"benchmarks.{name}"], logs, environment, port)
 
 
 def peer(name: str, folder: Path, dsn: str, logs: Path) -> Program:
-    """Starts one of the peers that are installed in a folder. Raises DidNotStart."""
+    """Starts one of the peers that are installed in a folder. Raises StartError."""
     port = _free_port()
     command = shlex.split(PEERS[name].format(port=port))
     if (folder / command[0]).exists():
