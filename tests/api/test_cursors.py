@@ -291,7 +291,7 @@ def test_the_profile_is_known_by_its_address(accept: str, named: str | None) -> 
     "query",
     ["page[size]=2", "page=1", "page[number]=1", "page[after]", "page[before]", "page[total]=true", "page[foo]=1"],
 )
-def test_whoever_does_not_ask_for_cursors_gets_numbered_pages(running: Running, query: str) -> None:
+def test_without_cursors_pages_are_numbered(running: Running, query: str) -> None:
     answer = running.get(f"cdrs?{EVERYTHING}&{query}")
     assert "total-count" in answer.json["meta"]
     assert "meta" not in answer.json["data"][0]

@@ -69,7 +69,7 @@ async def test_the_seed_is_answered_to_the_byte(api: Api, seed: None) -> None:
     assert re.fullmatch(r"\d+\.\d{6}", answer.headers["x-runtime"])
 
 
-async def test_whoever_has_the_seed_gets_nothing_again(api: Api, seed: None) -> None:
+async def test_a_client_that_has_the_seed_gets_an_empty_304(api: Api, seed: None) -> None:
     answer = await ask(api, **{"If-None-Match": ETAG})
     assert (answer.status, answer.body) == (304, b"")
     assert answer.headers["etag"] == ETAG

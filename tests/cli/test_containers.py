@@ -87,7 +87,7 @@ def test_nothing_is_left_behind_but_the_named_volumes() -> None:
         assert "/var/lib/postgresql/data" in mounted
 
 
-def test_whoever_gets_files_waits_until_they_can_be_read() -> None:
+def test_containers_wait_until_their_files_can_be_read() -> None:
     for name, service in SERVICES.items():
         if name != "readable" and any(volume.startswith("./") for volume in service.get("volumes", [])):
             needed = service["depends_on"]

@@ -171,7 +171,7 @@ async def test_many_who_look_for_nothing_share_the_searches(serve: Serve, calls:
     assert ran.names.count("search") < 30
 
 
-async def test_whoever_waits_for_a_search_is_in_nobodys_way(serve: Serve, calls: Data, ran: Ran) -> None:
+async def test_requests_that_wait_for_a_search_delay_no_others(serve: Serve, calls: Data, ran: Ran) -> None:
     """Only one may work at once here, and the search does not end before all partitions are unlocked."""
     bounds = {"OVERLOAD__CONCURRENCY": "1", "OVERLOAD__CUSTOMER_CONCURRENCY": "1"}
     api = await serve(calls.dsn, **NEVER, **bounds)

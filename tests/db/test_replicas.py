@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.db import schema
+from service.db import scan, schema
 from service.db.partitions import PartitionDirectory
 from service.db.pool import Limits, Pool
 from service.db.replicas import Replica, ReplicaRouter
@@ -17,6 +17,8 @@ from service.db.statement import Statement
 from service.db.statistics import StatisticsRepository
 from service.demo.postgres import Server
 from service.files import SQL
+from service.query import Caller, Query, Sort
+from service.schemas.resource import configured
 from service.web.keys import STATE
 from tests.conftest import Serve
 from tests.load import until
@@ -47,7 +49,7 @@ async def test_a_replica_that_died_is_replaced_by_the_primary(both: ReplicaRoute
     assert await both.fetch(Statement(WHERE)) == [(True,)]
     standby.server.kill()
     assert await both.fetch(Statement(WHERE)) == [(False,)]
-    assert not both.replicas[0].healthy
+    await until(lambda: not both.replicas[0].healthy)
 
 
 async def test_a_statement_that_conflicts_with_replay_is_run_again(
@@ -95,6 +97,23 @@ async def test_a_call_that_the_replica_does_not_know_yet_is_found(
     assert (await api.get("incoming-cdrs/41", 7)).status == 200
     assert (await api.get("incoming-cdrs/42", 7)).status == 404
     execute(standby.dsn, "SELECT pg_wal_replay_resume()")
+
+
+async def test_calls_that_another_replica_has_found_are_read_from_the_primary(
+    both: ReplicaRouter, primary: Server, standby: Standby
+) -> None:
+    """A list reads the keys of its calls first, and the calls perhaps from a replica that is behind."""
+    execute(primary.dsn(), "DELETE FROM cdr.cdr")
+    execute(standby.dsn, "SELECT pg_wal_replay_pause()")
+    try:
+        execute(primary.dsn(), "INSERT INTO cdr.cdr (id, time_start, vendor_id) VALUES (43, now(), 7), (44, now(), 8)")
+        keys = [
+            (id, time) for id, time in execute(primary.dsn(), "SELECT id, time_start::text FROM cdr.cdr ORDER BY id")
+        ]
+        query = Query(configured(UTC, {})["incoming-cdrs"], ("id",), Caller(7, None, False), sorts=(Sort("id"),))
+        assert await scan._by_keys(both, query, keys, ()) == [(43,)]
+    finally:
+        execute(standby.dsn, "SELECT pg_wal_replay_resume()")
 
 
 async def test_sums_of_a_replica_that_was_behind_are_read_again(

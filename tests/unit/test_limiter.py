@@ -72,7 +72,7 @@ async def test_one_customer_never_takes_all_places() -> None:
     assert people.names == "aab"
 
 
-async def test_whoever_works_least_comes_next_however_long_the_other_queue_is() -> None:
+async def test_the_customer_with_the_least_work_is_next_however_long_the_other_queue_is() -> None:
     people = await crowd(2, 2)
     await people.come(*"aaaaaaaab")
     await people.finish("a")
@@ -99,7 +99,7 @@ async def test_past_the_bounds_everybody_is_sent_away_at_once(customers: str, re
     assert people.refused == reasons
 
 
-async def test_whoever_waits_too_long_is_sent_away_and_takes_no_place() -> None:
+async def test_a_request_that_waits_too_long_is_refused_and_takes_no_slot() -> None:
     people = await crowd(1, 1, wait=0.001)
     await people.come("a")
     (waiting,) = await people.come("b")
