@@ -16,7 +16,7 @@ from service.db import schema
 ROOT = Path(__file__).parents[2]
 SQL = ROOT / "sql"
 DATASET = sorted((ROOT / "tests" / "golden" / "dataset").glob("*.csv"))
-PACKAGES = {"cdr": "cdr", "public": "routing", "sys": "routing", "billing": "routing"}
+PARTS = {"cdr": "cdr", "public": "routing", "sys": "routing", "billing": "routing"}
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 12)
 BROKEN = [
     "time_end < time_start OR time_end < time_connect OR time_connect < time_start",
@@ -128,13 +128,13 @@ def second_database(postgres: Any) -> Iterator[str]:
         connection.cursor().execute(f"DROP DATABASE {name}")
 
 
-@pytest.mark.parametrize("package", ["cdr", "routing"])
-def test_a_schema_applies_twice(empty_database: str, package: str) -> None:
-    names = sorted(file.name for file in (SQL / "schema" / package).glob("*.sql"))
+@pytest.mark.parametrize("part", ["cdr", "routing"])
+def test_a_schema_applies_twice(empty_database: str, part: str) -> None:
+    names = sorted(file.name for file in (SQL / "schema" / part).glob("*.sql"))
     relations = "SELECT oid, relname FROM pg_class ORDER BY oid"
-    assert schema.apply(empty_database, SQL / "schema" / package) == names
+    assert schema.apply(empty_database, SQL / "schema" / part) == names
     before = rows(empty_database, relations)
-    assert schema.apply(empty_database, SQL / "schema" / package) == names
+    assert schema.apply(empty_database, SQL / "schema" / part) == names
     assert rows(empty_database, relations) == before
 
 
@@ -142,9 +142,9 @@ def test_each_schema_has_its_tables_alone_in_a_database(empty_database: str, sec
     schema.apply(empty_database, SQL / "schema" / "cdr")
     schema.apply(second_database, SQL / "schema" / "routing")
     for file in DATASET:
-        for package, dsn in {"cdr": empty_database, "routing": second_database}.items():
+        for part, dsn in {"cdr": empty_database, "routing": second_database}.items():
             there = value(dsn, "SELECT to_regclass(%s) IS NOT NULL", file.stem)
-            assert there == (PACKAGES[file.stem.split(".")[0]] == package)
+            assert there == (PARTS[file.stem.split(".")[0]] == part)
 
 
 def test_the_golden_data_set_loads_into_one_database(march: str) -> None:
@@ -161,10 +161,10 @@ def test_the_golden_data_set_loads_into_one_database(march: str) -> None:
 
 def test_the_golden_data_set_loads_into_two_databases(empty_database: str, second_database: str) -> None:
     databases = {"cdr": empty_database, "routing": second_database}
-    for package, dsn in databases.items():
-        schema.apply(dsn, SQL / "schema" / package)
+    for part, dsn in databases.items():
+        schema.apply(dsn, SQL / "schema" / part)
     schema.create_partitions(empty_database, FIRST, LAST)
-    assert all(copy(databases[PACKAGES[file.stem.split(".")[0]]], file) for file in DATASET)
+    assert all(copy(databases[PARTS[file.stem.split(".")[0]]], file) for file in DATASET)
 
 
 def test_a_failing_file_is_named_and_nothing_of_its_folder_is_kept(empty_database: str, tmp_path: Path) -> None:
