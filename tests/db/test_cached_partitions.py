@@ -66,7 +66,7 @@ async def test_a_list_names_the_partitions_of_its_window(
 
     monkeypatch.setattr(Pool, "fetch", noting)
     api = await serve(data.dsn)
-    directory = api.client.app[STATE].services.directory
+    directory = api.client.app[STATE].services.directories["cdr.cdr"]
     await until(lambda: directory.refreshed is not None)
     query = urlencode({f"filter[{name}]": moment.isoformat() for name, moment in window.items()})
     assert (await api.get(f"incoming-cdrs?{query}", 7)).status == 200
