@@ -8,7 +8,9 @@ import pytest
 
 from service.db.pool import Pool
 from service.db.statement import Statement, read_sql
+from service.web.keys import STATE
 from tests.conftest import Api, Data, Serve
+from tests.load import until
 
 FIRST, SECOND = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))
 CDRS = pytest.mark.parametrize("cdrs", ["incoming-cdrs", "cdrs"])
@@ -60,6 +62,15 @@ def rows(data: Data) -> Iterator[None]:
         account = 71 + id % 2
         data.call(id, vendor_id=7, customer_id=7, vendor_acc_id=account, customer_acc_id=account)
     return iter(())
+
+
+@pytest.fixture
+async def api(serve: Serve, data: Data) -> Api:
+    """The service, once it knows between which ids the calls of each partition lie."""
+    api = await serve(data.dsn)
+    directory = api.client.app[STATE].services.directories["cdr.cdr"]
+    await until(lambda: directory.refreshed is not None)
+    return api
 
 
 def kinds(ran: list[Ran]) -> list[str]:
