@@ -58,7 +58,7 @@ def create_partitions(dsn: str, first: date, last: date, table: str = CALLS) -> 
 
 
 def partition_batches(dsn: str, first: date, last: date, table: str = CALLS) -> Iterator[list[str]]:
-    """Like `create_partitions`, but yield the names of each batch as soon as it is created."""
+    """Create partitions like `create_partitions`, and yield their names batch by batch."""
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     for start in range(0, len(days), BATCH):
         yield _create_missing(dsn, days[start : start + BATCH], table)

@@ -64,7 +64,7 @@ class Programs:
 
 
 def as_ordinary_user(programs: Programs, folder: Path) -> Programs:
-    """Return programs that do not run as root; may change the owner of `folder` to nobody."""
+    """Return how to run programs without root privileges. May give `folder` to the user nobody."""
     if os.geteuid() != 0:
         return programs
     # A namespace changes nothing on the disk, but containers may forbid it.

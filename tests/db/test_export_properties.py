@@ -85,14 +85,14 @@ async def exported(calls: Calls, sorts: tuple[Sort, ...], changes: list[str]) ->
     records = RecordReader(ReplicaRouter(pools[0]), pools[0], directories, 0, 0)
     reader = ExportReader({"cdr": pools[2]}, records, transaction_timeout=60)
     query = Query(RESOURCE, ("id",), Caller(7, None, False), sorts=sorts, window=Everything(10**6))
-    found, todo = [], list(changes)
+    found, pending = [], list(changes)
     try:
         async with reader.open(query) as export:
             async for batch in export.batches():
                 found += [id for (id,) in batch]
                 await export._cursor.close()  # As after a pause of the reader, so that nothing waits for its lock.
-                if todo:
-                    getattr(calls, todo.pop())()
+                if pending:
+                    getattr(calls, pending.pop())()
     finally:
         await search.close()
         for pool in pools:
