@@ -5,6 +5,7 @@ So a client cannot lock out another user, and an address that tries many logins 
 
 import hashlib
 import time
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from service.errors import too_many_requests
@@ -38,6 +39,7 @@ class LoginThrottle:
         self._by_login.give_back(_key(login, address))
 
 
+@lru_cache(1024)
 def network(client: str | None) -> str:
     """The key of a client: its IPv4 address, or the /64 network of its IPv6 address."""
     try:
