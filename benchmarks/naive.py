@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +22,9 @@ SELECT = f"SELECT {', '.join(SHOWN)} FROM (SELECT *, false AS rec FROM cdr.cdr) 
 CUSTOMER = "SELECT 1 FROM public.contractors WHERE id = %(customer_id)s"
 ONE = f"{SELECT} AND id = %(id)s"
 COUNT = "SELECT count(*) FROM cdr.cdr WHERE vendor_id = %(customer_id)s AND time_start >= %(since)s"
-PAGE = f"{SELECT} AND time_start >= %(since)s ORDER BY time_start DESC, id DESC LIMIT %(size)s"
+ORDER = " ORDER BY time_start DESC, id DESC LIMIT %(size)s"
+FILTER = re.compile(rf"filter\[({'|'.join(SHOWN)})_(eq|start|cont)\]")
+CONDITIONS = {"eq": "{0} = %({0})s", "start": "{0} ILIKE %({0})s || '%%'", "cont": "{0} ILIKE '%%' || %({0})s || '%%'"}
 TEXT = new_type((1700, 1184), "TEXT", lambda value, _: value)  # The schema's fields expect numerics and times as text.
 POOL = web.AppKey("pool", aiopg.Pool)
 
@@ -38,10 +41,20 @@ async def show(request: web.Request) -> web.Response:
 async def index(request: web.Request) -> web.Response:
     async with request.app[POOL].acquire() as connection, connection.cursor() as cursor:
         scope = await _scope(request, cursor)
-        scope |= {"since": datetime.now(UTC) - timedelta(days=1), "size": int(request.query.get("page[size]", 50))}
-        records = await _records(cursor, PAGE, scope)
-        [[total]] = (await _rows(cursor, COUNT, scope))[0]
+        since = request.query.get("filter[time_start_gteq]", datetime.now(UTC) - timedelta(days=1))
+        scope |= {"since": since, "size": int(request.query.get("page[size]", 50))}
+        conditions, values = _filters(request)
+        page = f"{SELECT} AND time_start >= %(since)s{conditions}{ORDER}"
+        records = await _records(cursor, page, scope | values)
+        [[total]] = (await _rows(cursor, COUNT + conditions, scope | values))[0]
     return _document({**_schema(request).dump(records, many=True), "meta": {"total-count": total}})
+
+
+def _filters(request: web.Request) -> tuple[str, dict[str, str]]:
+    """The conditions and parameters of the filters that it supports."""
+    found = [(match, value) for name, value in request.query.items() if (match := FILTER.fullmatch(name))]
+    conditions = [f" AND {CONDITIONS[match[2]].format(match[1])}" for match, _ in found]
+    return "".join(conditions), {match[1]: value for match, value in found}
 
 
 async def _scope(request: web.Request, cursor: Any) -> dict[str, Any]:

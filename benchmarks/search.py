@@ -2,8 +2,8 @@
 
 `python -m benchmarks.search [--quick] [--dsn DSN]` measures on a database of 130 partitions with three million calls,
 which it creates in `.bench` if missing, or on an existing one. Each request is compared with one plain pass over
-its window, the count with the same conditions in SQL, and with the list of 50 in 24 hours. The search indexes in
-RECOMMENDED are built and dropped again.
+its window, the count with the same conditions in SQL, with the list of 50 in 24 hours, and with the same request to
+the naive server. The search indexes in RECOMMENDED and one on Call-IDs are built and dropped again.
 """
 
 import argparse
@@ -37,7 +37,7 @@ DAYS = (30, 120)
 REPEATS = 5
 COPIED, INSERTED = 20_000, 2_000
 SAMPLE = """
-SELECT dst_prefix_routing, src_prefix_routing, local_tag
+SELECT dst_prefix_routing, src_prefix_routing, local_tag, term_call_id
   FROM cdr.cdr
  WHERE vendor_id = %s AND time_start BETWEEN %s AND %s
  LIMIT 1
@@ -46,8 +46,10 @@ SELECT dst_prefix_routing, src_prefix_routing, local_tag
 WRITTEN = "CREATE TABLE cdr.bench_written (LIKE cdr.cdr INCLUDING DEFAULTS INCLUDING INDEXES)"
 NEWEST = "(SELECT * FROM cdr.cdr WHERE time_start > now() - interval '7 days' LIMIT {})"
 
+HEAD = "| search | found | ms | / one pass | / list of 24 hours | / naive server |"
+
 Filters = Mapping[str, str]
-Row = tuple[str, int, float, float, float]
+Row = tuple[str, int, float, float, float, float]
 
 
 def main(words: list[str] | None = None) -> int:
@@ -57,13 +59,16 @@ def main(words: list[str] | None = None) -> int:
         searches = _searches(dsn)
         program = programs.service("search", dsn, KEPT / "logs", RESOURCES__TOTAL_CACHE_SECONDS="0")
         stack.callback(program.stop)
-        chosen = [indexes.search_indexes()[name] for name in RECOMMENDED]
+        naive = programs.beside("naive", dsn, KEPT / "logs")
+        stack.callback(naive.stop)
+        chosen = [indexes.search_indexes()[name] for name in (*RECOMMENDED, "term_call_id")]
         index_builds.drop(dsn, chosen, _say)
-        print(_table("without search indexes", _measured(dsn, program, searches)))
+        print(_table("without search indexes", _measured(dsn, program, naive, searches)))
         index_builds.create(dsn, chosen, _say)
         stack.callback(index_builds.drop, dsn, chosen, _say)
         execute(dsn, "VACUUM ANALYZE cdr.cdr")
-        print(_table(f"with {', '.join(RECOMMENDED)}", _measured(dsn, program, searches)))
+        heading = f"with {', '.join(index.name for index in chosen)}"
+        print(_table(heading, _measured(dsn, program, naive, searches)))
         print(_writers(dsn))
     return 0
 
@@ -84,13 +89,15 @@ def _own(quick: bool) -> Iterator[str]:
 def _searches(dsn: str) -> dict[str, Filters]:
     """Filters by the name of the search. The wanted call is three weeks old."""
     found = datetime.now(UTC) - timedelta(days=21)
-    [(called, caller, tag)] = execute(dsn, SAMPLE, CUSTOMER, found, found + timedelta(days=1))
+    [(called, caller, tag, call_id)] = execute(dsn, SAMPLE, CUSTOMER, found, found + timedelta(days=1))
     return {
         "no filter": {},
         "called number, found": {"dst_prefix_routing_eq": called},
         "called number, none": {"dst_prefix_routing_eq": "999999999999"},
         "tag, found": {"local_tag_eq": tag},
         "tag, none": {"local_tag_eq": "8-NONE"},
+        "Call-ID, found": {"term_call_id_eq": call_id},
+        "Call-ID, none": {"term_call_id_eq": "none@192.0.2.1"},
         "6 digits of a prefix, found": {"src_prefix_routing_start": caller[:6]},
         "6 digits of a prefix, none": {"src_prefix_routing_start": "999999"},
         "6 digits anywhere, found": {"dst_prefix_routing_cont": called[-6:]},
@@ -100,14 +107,16 @@ def _searches(dsn: str) -> dict[str, Filters]:
     }
 
 
-def _measured(dsn: str, program: Program, searches: Mapping[str, Filters]) -> Iterator[Row]:
-    """The search, the number of matches, and the milliseconds of the request, of one pass, and of 24 hours."""
+def _measured(dsn: str, program: Program, naive: Program, searches: Mapping[str, Filters]) -> Iterator[Row]:
+    """The search, the number of matches, and the milliseconds of the request, one pass, 24 hours, the naive server."""
     with closing(psycopg2.connect(dsn)) as connection:  # One connection, so that it has planned the partitions.
         connection.autocommit = True
-        yield from _measured_beside(connection, program, searches)
+        yield from _measured_beside(connection, program, naive, searches)
 
 
-def _measured_beside(connection: Connection, program: Program, searches: Mapping[str, Filters]) -> Iterator[Row]:
+def _measured_beside(
+    connection: Connection, program: Program, naive: Program, searches: Mapping[str, Filters]
+) -> Iterator[Row]:
     for days in DAYS:
         for name, filters in searches.items():
             today = {"filter[time_start_gteq]": _since(1)}
@@ -122,10 +131,11 @@ def _measured_beside(connection: Connection, program: Program, searches: Mapping
                 lambda asked=asked: _got(program, asked),  # type: ignore[misc] # bound now
                 lambda count=count: _fetched(connection, count),  # type: ignore[misc] # bound now
                 lambda today=today: _got(program, today),  # type: ignore[misc] # bound now
+                lambda asked=asked: _got(naive, asked),  # type: ignore[misc] # bound now
             ]
             [(matches,)] = work[1]()
-            request, plain, base = _by_turns(work)
-            yield f"{days} days, {name}", matches, request, plain, base
+            request, plain, base, rival = _by_turns(work)
+            yield f"{days} days, {name}", matches, request, plain, base, rival
 
 
 def _by_turns(work: Sequence[Callable[[], Any]]) -> list[float]:
@@ -156,9 +166,10 @@ def _since(days: int) -> str:
 
 
 def _table(heading: str, rows: Iterator[Row]) -> str:
-    lines = [f"\n{heading}\n", "| search | found | ms | / one pass | / list of 24 hours |", "|---|---|---|---|---|"]
-    for name, matches, request, plain, base in rows:
-        lines.append(f"| {name} | {matches} | {request:.1f} | {request / plain:.2f} | {request / base:.2f} |")
+    lines = [f"\n{heading}\n", HEAD, "|---|---|---|---|---|---|"]
+    for name, matches, request, *others in rows:
+        ratios = " | ".join(f"{request / other:.2f}" for other in others)
+        lines.append(f"| {name} | {matches} | {request:.1f} | {ratios} |")
     return "\n".join(lines)
 
 

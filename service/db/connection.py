@@ -61,6 +61,15 @@ class Limits:
         return max(self.cached_relations, 2 * self.prepared)
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A prepared statement: its name, the statement that executes it, and its size in plans of one partition."""
+
+    name: str
+    execute: str
+    size: int
+
+
 class Connection:
     """Wraps a connection of aiopg and one cursor, which is reused.
 
@@ -73,7 +82,7 @@ class Connection:
         self._prefix = prefix
         self._aborted = False
         self._known: set[str] = set()  # Texts of repeated statements that have been executed.
-        self._prepared: dict[str, str] = {}  # Their EXECUTE statements, if they are prepared.
+        self._prepared: dict[str, Plan] = {}  # By text, in order of their last use.
         self._partitions: set[int] = set()  # Partitions that were planned by other statements.
         self.cannot_prepare = False
 
@@ -146,7 +155,7 @@ class Connection:
     @property
     def cached_plans(self) -> int:
         """The number of tables and plans in the backend's caches."""
-        return len(self._known) + len(self._prepared) + len(self._partitions)
+        return len(self._known) + sum(plan.size for plan in self._prepared.values()) + len(self._partitions)
 
     @property
     def at_capacity(self) -> bool:
@@ -195,9 +204,9 @@ class Connection:
 
     async def _run_prepared(self, statement: Statement) -> Rows:
         try:
-            return await self._run(self._executable(statement.text), statement)
+            return await self._run(_set_timeout(statement.timeout) + self._executable(statement), statement)
         except DuplicatePreparedStatement:  # The name is a digest, so it is the same statement.
-            return await self._run(self._prepared[statement.text], statement)
+            return await self._run(_set_timeout(statement.timeout) + self._prepared[statement.text].execute, statement)
 
     async def _deallocate(self) -> None:
         self._prepared.clear()
@@ -219,17 +228,32 @@ class Connection:
         raw = self._cursor.raw
         return raw.fetchall() if raw.description else []
 
-    def _executable(self, text: str) -> str:
+    def _executable(self, statement: Statement) -> str:
         """The text itself at its first use, PREPARE and EXECUTE at the second, then only EXECUTE."""
+        text, size = statement.text, _plan_size(statement)
         if text in self._prepared:
-            return self._prepared[text]
-        full = self.at_capacity or len(self._prepared) >= self._limits.prepared
-        if text not in self._known or full or self.cannot_prepare:
+            self._prepared[text] = self._prepared.pop(text)  # The last one is the last used.
+            return self._prepared[text].execute
+        if text not in self._known or self.cannot_prepare:
             self._known.add(text)
             return text
+        freed = self._make_room(size) if size > 1 else ""
+        if self.cached_plans + size > self._limits.max_cached or len(self._prepared) >= self._limits.prepared:
+            return freed + text
         name, (body, arguments) = _name(text), numbered(text)
-        self._prepared[text] = f"EXECUTE {name} {arguments}"
-        return f"PREPARE {name} AS {body}; {self._prepared[text]}"
+        self._prepared[text] = Plan(name, f"EXECUTE {name} {arguments}", size)
+        return f"{freed}PREPARE {name} AS {body}; {self._prepared[text].execute}"
+
+    def _make_room(self, size: int) -> str:
+        """Removes the plans of searches that were not used for the longest time; returns the statements for it."""
+        removed = []
+        for text, plan in list(self._prepared.items()):
+            if self.cached_plans + size <= self._limits.max_cached:
+                break
+            if plan.size > 1:
+                removed.append(f"DEALLOCATE {plan.name}; ")
+                del self._prepared[text]
+        return "".join(removed)
 
 
 def hosts(dsn: str) -> Sequence[str]:
@@ -255,6 +279,11 @@ def numbered(text: str) -> tuple[str, str]:
 def _name(text: str) -> str:
     """The name of a prepared statement: a digest, so that even in a shared session a name means one statement."""
     return f"cdr_api_{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
+
+
+def _plan_size(statement: Statement) -> int:
+    """The size of a plan in plans of one partition. Each further partition adds a third, about 35 KiB."""
+    return 1 + len(statement.partitions) // 3
 
 
 def _target(dsn: str) -> str:

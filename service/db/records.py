@@ -14,6 +14,7 @@ from service.db.partitions import PartitionDirectory
 from service.db.parts import Part
 from service.db.pool import Pool, Rows
 from service.db.replicas import ReplicaRouter
+from service.db.search_times import SearchTimes
 from service.db.statement import Statement
 from service.db.width import FIRST_PIECE, PageBudget
 from service.errors import DatabaseUnavailableError, QueryTimeoutError
@@ -60,6 +61,7 @@ class RecordReader:
         self._routing = routing
         self._directories = directories
         self._total_timeout = total_timeout
+        self._searched = scan.Calls(calls, self.planned, SearchTimes())
         self._totals: TTLCache[bytes, int | None] = TTLCache("total", total_seconds, MAX_TOTALS)
 
     async def read(self, query: Query) -> Result:
@@ -106,7 +108,7 @@ class RecordReader:
                 return [], total
             return await self._fetch(query), total
         limit = skipped + window.size + 1
-        rows, total = await scan.read(self._calls, query, ordered, limit, self.planned(query))
+        rows, total = await scan.read(self._searched, query, ordered, limit)
         return rows[skipped:], total
 
     async def _fetch(self, query: Query) -> Rows:

@@ -1,8 +1,9 @@
 """Builds statements from queries. Names come from declarations, values are parameters, SQL templates are files."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -35,6 +36,8 @@ CONDITIONS = {
     "starts_with": "{column} LIKE {value}",
     "ends_with": "{column} LIKE {value}",
     "cont_any": "{column} ILIKE ANY ({value})",
+    "byte_gteq": "{column} ~>=~ {value}",
+    "byte_lt": "{column} ~<~ {value}",
 }
 PATTERNS = {
     "cont": "%{}%",
@@ -53,6 +56,10 @@ EMPTY = {
     "not_in": "{column} IS NOT NULL",
 }
 NAMES: dict[type[Window], str] = {Page: "list", CursorPage: "cursor_page", Everything: "export"}
+_PREPARABLE = frozenset({"eq", "gt", "gteq", "lt", "lteq", "byte_gteq", "byte_lt"})
+_TRIGRAM = frozenset({"cont", "end", "ends_with"})  # An index on trigrams serves these patterns, whatever their text,
+_MIN_TRIGRAM = 3  # if it has as many characters.
+_LAST_DAY = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 WILDCARD = re.compile(r"[\\%_]")
 
 
@@ -83,13 +90,31 @@ def declare(statement: Statement) -> Statement:
 def keys(query: Query, limit: int, max_count: int) -> Statement:
     """Ids and times of the first records in reading order; each row has the number of all matches up to `max_count`."""
     parameters = _scope(query.caller) | {"limit": limit, "max_count": max(limit, max_count)}
-    conditions = [*_conditions(query, parameters), *_keyset(query, parameters)]
-    text = read_sql("shapes/keys").format(
-        resource=_all(query.resource),
-        conditions=" AND ".join(conditions) or "TRUE",
-        order=_order(reading_order(query), NO_INDEX),
-    )
-    return Statement(text, parameters, "keys")
+    return _keys(query, parameters, [*_conditions(query, parameters), *_keyset(query, parameters)])
+
+
+def prepared_keys(query: Query, limit: int, max_count: int) -> Statement | None:
+    """The same rows by a statement that is planned once for many values of the filters.
+
+    Such a plan contains all partitions that constants do not exclude, so the time range, widened to whole days, is
+    constant; so is the customer, because customers have very different numbers of calls. The exact times and ids are
+    compared without an index, which would seem selective to PostgreSQL.
+
+    None if the query has no first time, begins at a cursor, or has a filter for which PostgreSQL must know the value to
+    use an index.
+    """
+    filters = [narrowed for condition in query.filters for narrowed in _without_prefix(condition)]
+    times = [condition for condition in query.filters if condition.column == "time_start" and condition.values]
+    first = max((t.values[0] for t in times if t.operator in ("eq", "gt", "gteq")), default=None)
+    last = min((t.values[0] for t in times if t.operator in ("eq", "lt", "lteq")), default=None)
+    parameters = _scope(query.caller) | {"limit": limit, "max_count": max(limit, max_count)}
+    if first is None or query.ranges is not None or _keyset(query, {}) or not all(map(_is_preparable, filters)):
+        return None
+    end = "infinity" if last is None or last > _LAST_DAY else (_day(last) + timedelta(days=1)).isoformat()
+    widened = replace(query, filters=tuple(filters), ranges=((_day(first).isoformat(), end),))
+    conditions = _conditions(widened, parameters, {"id": NO_INDEX, "time_start": NO_INDEX})
+    statement = _keys(widened, parameters, conditions)
+    return replace(statement, text=statement.text.replace("%(customer_id)s", f"{query.caller.customer_id:d}"))
 
 
 def by_keys(query: Query, found: Sequence[Key]) -> Statement:
@@ -162,6 +187,37 @@ def _by_id(resource: Resource, columns: tuple[str, ...], calls: str, where: str)
     return f"SELECT {_columns(columns)} FROM ({_resource(resource, calls, narrowed)}) AS r LIMIT 1"
 
 
+def _keys(query: Query, parameters: Parameters, conditions: Sequence[str]) -> Statement:
+    text = read_sql("shapes/keys").format(
+        resource=_all(query.resource),
+        conditions=" AND ".join(conditions) or "TRUE",
+        order=_order(reading_order(query), NO_INDEX),
+    )
+    return Statement(text, parameters, "keys")
+
+
+def _without_prefix(condition: Filter) -> Sequence[Filter]:
+    """The condition, or if it is for texts that begin with certain digits, the range of these texts.
+
+    PostgreSQL uses a B-tree for a pattern only if it knows the pattern, but for a range in any case.
+    """
+    text = str(next(iter(condition.values), ""))
+    if condition.operator not in ("start", "starts_with") or not (text.isascii() and text.isdigit()):
+        return (condition,)
+    end = text[:-1] + chr(ord(text[-1]) + 1)
+    column = condition.column
+    return Filter(column, "byte_gteq", (text,)), Filter(column, "byte_lt", (end,))
+
+
+def _is_preparable(condition: Filter) -> bool:
+    long = len(str(next(iter(condition.values), ""))) >= _MIN_TRIGRAM
+    return condition.operator in _PREPARABLE or (condition.operator in _TRIGRAM and long)
+
+
+def _day(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def _positions(query: Query) -> list[str]:
     """The columns of the keyset position; none for a numbered page."""
     return [] if isinstance(query.window, Page) else [f"{sort.column}::text" for sort in query.sorts]
@@ -193,13 +249,17 @@ def _scope(caller: Caller) -> Parameters:
     }
 
 
-def _conditions(query: Query, parameters: Parameters) -> list[str]:
-    """The conditions of the time ranges and the filters; adds their values to the parameters."""
+def _conditions(query: Query, parameters: Parameters, templates: Mapping[str, str] = {}) -> list[str]:
+    """The conditions of the time ranges and the filters; adds their values to the parameters.
+
+    `templates` are for columns that filters compare as another expression.
+    """
     conditions = [] if query.ranges is None else [f"({in_ranges(query.ranges, 'r.time_start')})"]
     for index, condition in enumerate(query.filters):
         name = f"filter_{index}"
         template = CONDITIONS[condition.operator] if condition.values else EMPTY[condition.operator]
-        conditions.append(template.format(column=f"r.{condition.column}", value=f"%({name})s"))
+        column = templates.get(condition.column, "r.{}").format(condition.column)
+        conditions.append(template.format(column=column, value=f"%({name})s"))
         parameters[name] = _value(condition)
     return conditions
 

@@ -33,7 +33,7 @@ EXECUTION = {
     "enable_partition_pruning": "on",
     "constraint_exclusion": "partition",
     "jit": "off",  # Compiling costs more than these short statements take.
-    "plan_cache_mode": "force_generic_plan",  # Prepared statements read one partition, with the same plan every time.
+    "plan_cache_mode": "force_generic_plan",  # Prepared statements have the same plan every time; see `search_times`.
     "client_connection_check_interval": "1000",  # Cancels statements of disconnected clients.
     "lock_timeout": "0",  # statement_timeout includes the wait for a lock.
     "idle_session_timeout": "0",  # The pool keeps idle connections.

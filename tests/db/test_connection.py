@@ -10,6 +10,7 @@ from psycopg2.extensions import parse_dsn
 from service.db.connection import Connection, Limits, hosts
 from service.db.pool import Pool
 from service.db.statement import Statement
+from service.errors import QueryTimeoutError
 from tests.conftest import Databases
 from tests.load import until
 
@@ -42,6 +43,44 @@ async def test_no_more_than_the_limit_are_prepared(connection: Connection) -> No
         for number in range(10):
             assert await connection.fetch(repeated(f"SELECT {number}, %(n)s::int")) == [(number, 1)]
     assert await connection.fetch(PREPARED) == [(3,)]
+
+
+async def test_plans_of_searches_make_room_for_others(empty_database: str) -> None:
+    """The least recently used are removed. Plans of look-ups stay, because their tables would stay in memory."""
+    connection = await Connection.open(empty_database, replace(LIMITS, prepared=100, cached_relations=250))
+    for _ in range(3):
+        await connection.fetch(repeated("SELECT 'look-up', %(n)s::int"))
+    searches = [replace(repeated(f"SELECT {n}, %(n)s::int"), partitions=tuple(range(100))) for n in range(6)]
+    for search in searches:
+        for _ in range(3):
+            [(number, _)] = await connection.fetch(search)
+            await connection.fetch(searches[0])
+    assert number == 5
+    names = await connection.fetch(Statement("SELECT statement FROM pg_prepared_statements"))
+    found = {text.partition(" AS SELECT ")[2].partition(",")[0] for (text,) in names}
+    assert found == {"'look-up'", "0", "3", "4", "5"}
+    assert not connection.expired
+    connection.close()
+
+
+async def test_a_prepared_statement_that_the_session_lost_is_prepared_again(empty_database: str) -> None:
+    connection = await Connection.open(empty_database, replace(LIMITS, prepared=100, cached_relations=100))
+    for number in (1, 2, 1, 2):
+        search = replace(repeated(f"SELECT {number}, %(n)s::int"), partitions=tuple(range(40)), timeout=20)
+        for _ in range(3):
+            assert await connection.fetch(search) == [(number, 1)]
+        await connection.fetch(Statement("DISCARD ALL"))
+    connection.close()
+
+
+async def test_a_prepared_statement_has_a_timeout_of_its_own(connection: Connection) -> None:
+    sleep = repeated("SELECT pg_sleep(%(seconds)s)", seconds=0)
+    for _ in range(3):
+        await connection.fetch(sleep)
+    with pytest.raises(QueryTimeoutError):
+        await connection.fetch(replace(sleep, parameters={"seconds": 20}, timeout=0.01))
+    assert len(await connection.fetch(replace(sleep, parameters={"seconds": 0.05}))) == 1
+    assert await connection.fetch(PREPARED) == [(1,)]
 
 
 @pytest.mark.parametrize("prepared", [3, 0])

@@ -1,10 +1,13 @@
 """Lists read in parts equal the result of one plain statement, in every order, page and direction."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 
+import psycopg2
 import pytest
 
 from service.db import parts, select
@@ -13,12 +16,15 @@ from service.db.pool import Limits, Pool
 from service.db.records import MAX_ROWS_IN_PARTS, RecordReader
 from service.db.replicas import ReplicaRouter
 from service.db.search import PartitionSearch
+from service.db.statement import Statement
 from service.jsonapi import params, query_string
 from service.query import Caller, CursorPage, Page, Query
 from service.schemas.resource import configured
 from tests.conftest import Databases
+from tests.load import until
 
 RESOURCES = configured(UTC, {})
+PREPARED = Statement("SELECT count(*) FROM pg_prepared_statements")
 WINDOW = "filter[time_start_gteq]=2026-03-01&filter[time_start_lt]=2026-03-13"
 FILTERS = [
     "",
@@ -26,8 +32,11 @@ FILTERS = [
     "filter[success_eq]=true&filter[duration_lt]=60",
     "filter[success_eq]=true&filter[duration_eq]=0",
     "filter[dst_prefix_routing_start]=38",
+    "filter[dst_prefix_routing_start]=389&filter[src_prefix_routing_start]=4",
     "filter[local_tag_cont]=a",
+    "filter[local_tag_cont]=-00",
     "filter[id_gt]=100&filter[success_eq]=false",
+    "filter[duration_eq]=0&filter[time_start_lt]=2026-03-06T12:00:00Z",
 ]
 SORTS = ["-time_start", "time_start", "-id", "id", "-duration", "local_tag,-time_start"]
 CDRS = pytest.mark.parametrize("cdrs", ["incoming-cdrs", "cdrs"])
@@ -36,7 +45,7 @@ CDRS = pytest.mark.parametrize("cdrs", ["incoming-cdrs", "cdrs"])
 @pytest.fixture
 async def reader(postgres: Databases, golden_database: str) -> AsyncIterator[tuple[RecordReader, Pool]]:
     """A reader that knows the partitions of the golden data set, and its pool."""
-    pool = Pool("test", postgres.dsn(golden_database), Limits(2, 2, 5, 30))
+    pool = Pool("test", postgres.dsn(golden_database), Limits(2, 2, 5, 30, prepared=150))
     directory = PartitionDirectory(pool, PartitionSearch(pool), 60)
     await directory.refresh()
     yield RecordReader(ReplicaRouter(pool), pool, {"cdr.cdr": directory}, 0, 0), pool
@@ -102,3 +111,23 @@ async def test_the_data_set_reaches_into_each_part(reader: tuple[RecordReader, P
             [(count,)] = await pool.fetch(select.count(narrowed))
             counts |= {number} if count else set()
     assert counts >= {1, 2}
+
+
+async def test_a_prepared_search_that_takes_too_long_is_planned_with_its_values(
+    reader: tuple[RecordReader, Pool], postgres: Databases, golden_database: str
+) -> None:
+    """Its plan waits for a lock here; for a frequent value, it could read too many rows."""
+    records, pool = reader
+    text = f"{WINDOW}&filter[duration_eq]=0"
+    caller, now = Caller(10, None, False), datetime.now(UTC)
+    query, _ = params.parse_list(RESOURCES["cdrs"], query_string.parse(text), caller, now)
+    for _ in range(4):
+        expected = (await records.read(query)).rows
+    assert await pool.fetch(PREPARED) != [(0,)]
+    limits = records._searched.times._limits
+    assert all(limit for limit, _ in limits.values())
+    with closing(psycopg2.connect(postgres.dsn(golden_database))) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE cdr.cdr_2026_03_01")
+        reading = asyncio.create_task(records.read(query))
+        await until(lambda: any(limit is None for limit, _ in limits.values()))
+    assert (await reading).rows == expected != []

@@ -13,6 +13,7 @@ from service.db.partitions import PartitionDirectory
 from service.db.pool import Limits, Pool
 from service.db.replicas import Replica, ReplicaRouter
 from service.db.search import PartitionSearch
+from service.db.search_times import SearchTimes
 from service.db.statement import Statement
 from service.db.statistics import StatisticsRepository
 from service.demo.postgres import Server
@@ -115,7 +116,8 @@ async def test_calls_that_another_replica_has_found_are_read_from_the_primary(
             (id, time) for id, time in execute(primary.dsn(), "SELECT id, time_start::text FROM cdr.cdr ORDER BY id")
         ]
         query = Query(configured(UTC, {})["incoming-cdrs"], ("id",), Caller(7, None, False), sorts=(Sort("id"),))
-        assert await scan._by_keys(both, query, keys, ()) == [(43,)]
+        calls = scan.Calls(both, lambda _: (), SearchTimes())
+        assert await scan._by_keys(calls, query, keys) == [(43,)]
     finally:
         execute(standby.dsn, "SELECT pg_wal_replay_resume()")
 

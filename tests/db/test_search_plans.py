@@ -1,6 +1,6 @@
 """Plans of lists with filters: rows read without search indexes, and the indexes that are used."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -11,10 +11,11 @@ import psycopg2
 import pytest
 
 from service.db import indexes, parts, scan, schema, select
+from service.db.connection import numbered
 from service.db.statement import Statement
 from service.files import SQL
 from service.jsonapi import params, query_string
-from service.query import Caller, Page, Query
+from service.query import Caller, Filter, Page, Query
 from service.schemas.resource import configured
 from tests.conftest import Databases
 
@@ -210,19 +211,80 @@ def test_a_search_uses_its_index_in_each_order(postgres: Databases, searchable: 
     assert _searched(searchable, asked(cdrs, sort, local_tag_cont="cdef01")) == {"local_tag_trgm"}
 
 
+@CDRS
+@SORTS
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        ({"dst_prefix_routing_eq": "381234567890", "success_eq": "true"}, "dst_prefix_routing"),
+        ({"dst_prefix_routing_start": "381234"}, "dst_prefix_routing"),
+        ({"dst_prefix_routing_cont": "1234"}, "dst_prefix_routing_trgm"),
+        ({"local_tag_end": "ABCDEF"}, "local_tag_trgm"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_prepared_search_uses_its_index_in_the_partitions_of_its_time(
+    searchable: str, cdrs: str, sort: str, filters: dict[str, str], index: str
+) -> None:
+    """Without knowing the values, for 2.5 of 130 days or more."""
+    query = asked(cdrs, sort, **filters)
+    first, last = END - timedelta(days=4), END - timedelta(days=1, hours=12)
+    times = (Filter("time_start", "gteq", (first,)), Filter("time_start", "lt", (last,)))
+    statement = select.prepared_keys(replace(query, filters=(*query.filters, *times)), 51, scan.MAX_COUNTED)
+    assert statement is not None
+    body, arguments = numbered(statement.text)
+    with closing(psycopg2.connect(searchable)) as connection, connection.cursor() as cursor:
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
+        cursor.execute(f"PREPARE search AS {body}")
+        cursor.execute(f"EXPLAIN (COSTS, FORMAT JSON) EXECUTE search {arguments}", statement.parameters)
+        [([plan],)] = cursor.fetchall()
+    read = list(nodes(plan["Plan"]))
+    tables = {node["Relation Name"][-2:] for node in read if "Relation Name" in node}
+    assert tables == {"25", "26", "27"}
+    assert _used(searchable, read) == {index}
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"local_tag_cont": "ab"},
+        {"local_tag_start": "8-A"},
+        {"local_tag_in": "a,b"},
+        {"local_tag_cont_any": "abc,def"},
+        {"success_not_eq": "true"},
+    ],
+)
+def test_a_search_whose_plan_depends_on_its_values_is_not_prepared(filters: dict[str, str]) -> None:
+    assert select.prepared_keys(asked("cdrs", **filters, orig_call_id_eq="a"), 51, scan.MAX_COUNTED) is None
+
+
+def test_the_text_of_a_prepared_search_stays_the_same_for_a_day() -> None:
+    texts = set()
+    for hour in (0, 1, 23):
+        query = asked("cdrs", local_tag_eq=f"8-{hour}")
+        later = Filter("time_start", "gt", (START + timedelta(hours=hour),))
+        statement = select.prepared_keys(replace(query, filters=(*query.filters, later)), 50 + hour, 1000)
+        assert statement is not None
+        texts.add(statement.text)
+    assert len(texts) == 1
+
+
 def _searched(dsn: str, query: Query) -> set[str]:
     """The search indexes that all calls of the last part and of the total are found by; none if some are not."""
-    used: set[str] = set()
+    used = [
+        _used(dsn, nodes(explained(dsn, statement, "COSTS")))
+        for statement in (statements(query)[-1], select.count(query))
+    ]
+    return set.union(*used) if all(used) else set()
+
+
+def _used(dsn: str, plan: Iterable[dict[str, Any]]) -> set[str]:
+    """The search indexes by which a plan finds all calls; none if it finds some in another way."""
     by_definition = {index.definition: index.name for index in indexes.search_indexes().values()}
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'cdr'")
         names = {name: by_definition.get(indexes.definition_of(text)) for name, text in cursor.fetchall()}
-    for statement in (statements(query)[-1], select.count(query)):
-        plan = list(nodes(explained(dsn, statement, "COSTS")))
-        scanned = [node for node in plan if node["Node Type"] in ("Seq Scan", "Index Scan", "Bitmap Index Scan")]
-        filled = [node for node in scanned if node["Plan Rows"] or "Index Name" in node]
-        found = {names.get(node.get("Index Name", "")) for node in filled}
-        if None in found:
-            return set()
-        used |= {name for name in found if name}
-    return used
+    scanned = [node for node in plan if node["Node Type"] in ("Seq Scan", "Index Scan", "Bitmap Index Scan")]
+    filled = [node for node in scanned if node["Plan Rows"] or "Index Name" in node]
+    found = {names.get(node.get("Index Name", "")) for node in filled}
+    return set() if None in found else {name for name in found if name}
