@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import monotonic
 
 MAX_SECONDS = 0.2  # Slower searches are not prepared, because planning is a small part of their time.
-VALID_SECONDS = 600.0  # After which a search is measured again.
+VALID_SECONDS = 600.0  # After which a search is planned with its values again.
 MAX_ENTRIES = 1000
 
 
@@ -19,7 +19,7 @@ class SearchTimes:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._limits: dict[str, tuple[float | None, float]] = {}  # The limit, and the time until it is valid.
+        self._limits: dict[str, tuple[float | None, float]] = {}  # The limit, and the time until which it is valid.
 
     def limit(self, text: str) -> float | None:
         """The seconds that the prepared search may take; None if it must be planned with its values."""
@@ -27,9 +27,9 @@ class SearchTimes:
         return limit if self._clock() < end else None
 
     def measured(self, text: str, seconds: float) -> None:
-        """The search took so long when planned with its values."""
-        if self._clock() >= self._limits.get(text, (None, 0.0))[1]:
-            self._set(text, 0.05 + 2 * seconds if seconds < MAX_SECONDS else None)
+        """The search took so long when planned with its values. The first time on a connection may be slow."""
+        if seconds < MAX_SECONDS and self._clock() >= self._limits.get(text, (None, 0.0))[1]:
+            self._set(text, 0.05 + 2 * seconds)
 
     def exceeded(self, text: str) -> None:
         """The prepared search has exceeded its limit."""

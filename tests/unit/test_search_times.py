@@ -27,6 +27,8 @@ def test_a_search_is_prepared_after_it_was_fast(times: SearchTimes) -> None:
     times.measured("a", 0.02)
     times.measured("b", 0.3)
     assert (times.limit("a"), times.limit("b")) == (pytest.approx(0.09), None)
+    times.measured("b", 0.1)
+    assert times.limit("b") == pytest.approx(0.25)
 
 
 def test_a_search_that_exceeds_its_limit_is_planned_with_its_values_for_a_time(
