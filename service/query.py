@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from service.schemas.resource import Resource, Sort
 
 __all__ = [
+    "TICK",
+    "UNBOUNDED",
     "Caller",
     "CursorPage",
     "Everything",
@@ -101,7 +104,13 @@ class Everything:
 Window = Page | CursorPage | Everything
 
 TimeRange = tuple[str, str]
-"""Two times as PostgreSQL's text; the end is exclusive. Two equal times mean that time alone."""
+"""Two times as PostgreSQL's text; the end is exclusive unless it is UNBOUNDED. Two equal times mean that time alone."""
+
+UNBOUNDED = "infinity"
+"""The end of a time range that has none. It includes the time `infinity`."""
+
+TICK = timedelta(microseconds=1)
+"""The resolution of PostgreSQL's times."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from service.auth.access import Access
@@ -17,6 +18,7 @@ from service.db.export import ExportReader
 from service.db.health import DatabaseHealth
 from service.db.logins import LoginRepository
 from service.db.lookup import RecordLookup
+from service.db.partition_changes import PartitionChanges
 from service.db.partitions import PartitionDirectory
 from service.db.pool import Limits, Pool
 from service.db.records import RecordReader
@@ -32,6 +34,7 @@ from service.recordings.delivery import Store
 from service.schemas import resource
 from service.schemas.resource import Resource
 from service.settings import CallDatabase, Database, Settings
+from service.statistics.partition_cache import PartitionCache
 from service.statistics.service import CallStatistics
 
 SEARCH_TIMEOUT = 60.0  # Seconds that a search of all partitions waits for a connection.
@@ -97,8 +100,21 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         pools_closed = [pool.close for pool in (routing, searching, *exporting.values())]
         for close in (calls.close, *pools_closed, *(search.close for search in searches.values())):
             stack.push_async_callback(close)
+
+        def partition_cache(name: str, table: str, seconds: float) -> PartitionCache[Any]:
+            changes = PartitionChanges(calls.primary, table)
+            return PartitionCache(name, changes.read, seconds, _lag(settings.databases.cdr))
+
         records = RecordReader(
-            calls, routing, directories, settings.resources.total_cache_seconds, settings.resources.total_timeout
+            calls,
+            routing,
+            directories,
+            settings.resources.total_cache_seconds,
+            settings.resources.total_timeout,
+            {
+                table: partition_cache("day_counts", table, settings.resources.past_total_cache_seconds)
+                for table in searches
+            },
         )
         yield Services(
             settings=settings,
@@ -112,9 +128,8 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             exports=ExportReader(exporting, records, settings.export.transaction_timeout),
             statistics={
                 table: CallStatistics(
-                    StatisticsRepository(calls, directory, table),
-                    settings.statistics.cache_seconds,
-                    _lag(settings.databases.cdr),
+                    StatisticsRepository(calls, directory),
+                    partition_cache("day_sums", table, settings.statistics.cache_seconds),
                 )
                 for table, directory in directories.items()
             },

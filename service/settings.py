@@ -220,6 +220,7 @@ class Resources:
     outgoing_cdr_hide_fields: list[str] = _list(types.String())
     time_zone: str = _setting(Zone())
     total_cache_seconds: float = _seconds(least=0)
+    past_total_cache_seconds: float = _seconds(least=0)
     total_timeout: float = _seconds(least=0)
 
     @property

@@ -1,6 +1,7 @@
 """A cache of look-ups with a time to live; concurrent requests for a key share one look-up."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context
 from dataclasses import dataclass
@@ -77,3 +78,8 @@ class TTLCache(Generic[Key, Value]):
         entry = self._entries.get(key)
         if entry is not None and entry.task is task:
             del self._entries[key]
+
+
+def digest(*parts: object) -> bytes:
+    """A key of constant size for values that are equal if their `repr` is."""
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()

@@ -20,7 +20,7 @@ from service.db.search import Found, PartitionSearch
 from service.errors import ApiError
 from service.observability import metrics
 from service.observability.problem_log import ProblemLog
-from service.query import TimeRange
+from service.query import UNBOUNDED, TimeRange
 from service.schemas.resource import CALLS
 
 RELOAD = 300.0  # Seconds between complete reloads, including late rows and statistics.
@@ -118,7 +118,7 @@ class PartitionDirectory:
         found: dict[int, Partition] = {}
         for first, end in ranges:
             try:
-                bounds = moment(first), moment(end)
+                bounds = moment(first), None if end == UNBOUNDED else moment(end)
             except ValueError:  # A year that Python does not have.
                 return self.planned(None, None)
             found.update((partition.oid, partition) for partition in self.planned(*bounds))

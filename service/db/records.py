@@ -1,13 +1,11 @@
 """Reads lists of records and their totals from the two databases; no statement spans both."""
 
 import asyncio
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from service.concurrency.cache import TTLCache
 from service.db import keyset, parts, scan, select
 from service.db.partition_reader import Partition, relations
 from service.db.partitions import PartitionDirectory
@@ -16,10 +14,12 @@ from service.db.pool import Pool, Rows
 from service.db.replicas import ReplicaRouter
 from service.db.search_times import SearchTimes
 from service.db.statement import Statement
+from service.db.totals import LOWER, UPPER, TotalCounter, bounds
 from service.db.width import FIRST_PIECE, PageBudget
-from service.errors import DatabaseUnavailableError, QueryTimeoutError
+from service.errors import DatabaseUnavailableError
 from service.query import Caller, CursorPage, Everything, Filter, KeysetPosition, Page, Query, Sort, TimeRange
 from service.schemas.resource import Resource
+from service.statistics.partition_cache import PartitionCache
 
 Row = tuple[Any, ...]
 Queryable = Pool | ReplicaRouter
@@ -27,7 +27,6 @@ Queryable = Pool | ReplicaRouter
 MAX_PARTITIONS_PLANNED = 8  # By a list with a filter on ids; above, the partitions of the ids are searched first.
 MAX_IDS_SEARCHED = 100
 MAX_ROWS_IN_PARTS = 1000  # From the start of the list to the end of the page.
-MAX_TOTALS = 10_000  # Cached totals.
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +43,7 @@ class Result:
 
 
 class RecordReader:
-    """Reads pages. `total_seconds`: how long totals are cached. `total_timeout`: time limit for counting, in seconds.
-
-    With a `total_timeout` of 0, only statement_timeout applies, and a count that exceeds it fails the request.
-    """
+    """Reads pages. `total_seconds`, `total_timeout` and `past` are those of TotalCounter."""
 
     def __init__(
         self,
@@ -56,13 +52,14 @@ class RecordReader:
         directories: Mapping[str, PartitionDirectory],
         total_seconds: float,
         total_timeout: float,
+        past: Mapping[str, PartitionCache[int]],
     ) -> None:
         self._calls = calls
         self._routing = routing
         self._directories = directories
-        self._total_timeout = total_timeout
         self._searched = scan.Calls(calls, self.planned, SearchTimes())
-        self._totals: TTLCache[bytes, int | None] = TTLCache("total", total_seconds, MAX_TOTALS)
+        limit = calls.primary.limits.statement_timeout
+        self._totals = TotalCounter(self._run, past, total_seconds, total_timeout, limit)
 
     async def read(self, query: Query) -> Result:
         """The records of the query's page. Raises ApiError."""
@@ -103,7 +100,7 @@ class RecordReader:
             return await self._fetch(query), None
         skipped = window.offset if isinstance(window, Page) else 0
         if skipped + window.size > MAX_ROWS_IN_PARTS:
-            total = await self._total(query)
+            total = await self._totals.count(query)
             if total is not None and total <= skipped:
                 return [], total
             return await self._fetch(query), total
@@ -130,8 +127,7 @@ class RecordReader:
         directory = self._directories[query.resource.table]
         if query.ranges is not None:
             return directory.planned_in(query.ranges)
-        first = _bounds(query.filters, ("gteq", "gt", "eq"))
-        last = _bounds(query.filters, ("lteq", "lt", "eq"))
+        first, last = bounds(query.filters, LOWER), bounds(query.filters, UPPER)
         return directory.planned(max(first, default=None), min(last, default=None))
 
     def _parts(self, query: Query) -> list[Part]:
@@ -141,7 +137,7 @@ class RecordReader:
         order = select.reading_order(query)
         ends = keyset.bounds(query.sorts, query.window) if isinstance(query.window, CursorPage) else []
         extent = self._directories[query.resource.table].extent(
-            order[0].column, max(_bounds(query.filters, ("gteq", "gt", "eq")), default=datetime.min.replace(tzinfo=UTC))
+            order[0].column, max(bounds(query.filters, LOWER), default=datetime.min.replace(tzinfo=UTC))
         )
         return parts.split(order, extent and parts.bounded(order[0].column, [*query.filters, *ends], extent))
 
@@ -152,7 +148,7 @@ class RecordReader:
         if not more and (rows or page.number == 1):
             return Result(rows, more, seen)
         if total is None:
-            total = await self._total(query)
+            total = await self._totals.count(query)
         if total is not None and rows:
             total = max(total, seen + more)
         return Result(rows, more, total)
@@ -163,7 +159,7 @@ class RecordReader:
         if not page.total:
             total = None
         elif total is None or page.after or page.before:
-            total = await self._total(query)
+            total = await self._totals.count(query)
         positions = tuple(tuple(row[width:]) for row in rows)
         return Result([row[:width] for row in rows], more, total, positions)
 
@@ -190,21 +186,8 @@ class RecordReader:
             return None
         return tuple((moment, moment) for one in found for moment in one.moments)
 
-    async def _total(self, query: Query) -> int | None:
-        """The number of records on all pages, cached for all pages of a list (contract 0.1.13)."""
-
-        async def count() -> int | None:
-            try:
-                statement = select.count(query, self._total_timeout or None)
-                statement = replace(statement, partitions=self.planned(query))
-                [(total,)] = await self._database(query.resource).fetch(statement)
-            except QueryTimeoutError:
-                if self._total_timeout:
-                    return None
-                raise
-            return int(total)
-
-        return await self._totals.get(_cache_key(query), count)
+    async def _run(self, query: Query, statement: Statement) -> Rows:
+        return await self._database(query.resource).fetch(replace(statement, partitions=self.planned(query)))
 
     def _database(self, resource: Resource) -> Queryable:
         return self._calls if resource.meta.database == "cdr" else self._routing
@@ -226,15 +209,3 @@ async def _fetch_in_pieces(database: Queryable, statement: Statement) -> Rows:
 
 def _is_id_filter(condition: Filter) -> bool:
     return condition.column == "id" and condition.operator in ("eq", "in")
-
-
-def _bounds(filters: Iterable[Filter], operators: tuple[str, ...]) -> list[datetime]:
-    """The values of filters on time_start with these operators."""
-    return [f.values[0] for f in filters if f.column == "time_start" and f.operator in operators]
-
-
-def _cache_key(query: Query) -> bytes:
-    """A digest of type, scope and filters of a list."""
-    fixed = [replace(condition, values=()) if condition.implicit_window else condition for condition in query.filters]
-    parts = (query.resource.type, query.caller, fixed)
-    return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()

@@ -10,7 +10,19 @@ from typing import Any
 
 from service.db import keyset
 from service.db.statement import Statement, read_sql
-from service.query import Caller, CursorPage, Everything, Filter, KeysetPosition, Page, Query, Sort, TimeRange, Window
+from service.query import (
+    UNBOUNDED,
+    Caller,
+    CursorPage,
+    Everything,
+    Filter,
+    KeysetPosition,
+    Page,
+    Query,
+    Sort,
+    TimeRange,
+    Window,
+)
 from service.schemas.resource import Resource
 from service.statistics.buckets import moment
 
@@ -133,6 +145,16 @@ def count(query: Query, timeout: float | None = None) -> Statement:
     return Statement(text, parameters, "count", timeout=timeout)
 
 
+def counts(query: Query, ranges: Iterable[TimeRange], timeout: float) -> Statement:
+    """The number of matching records in each time range, as (place of the range, number). `timeout` is in seconds."""
+    parameters, shape = _scope(query.caller), read_sql("shapes/range_count")
+    texts = []
+    for place, time_range in enumerate(ranges):
+        conditions = " AND ".join(_conditions(replace(query, ranges=(time_range,)), parameters))
+        texts.append(shape.format(place=place, resource=_all(query.resource), conditions=conditions))
+    return Statement(" UNION ALL ".join(texts), parameters, "range_count", timeout=timeout)
+
+
 def sums(query: Query, duration: str, price: str, starts: Sequence[int]) -> Statement:
     """Numbers of calls, and sums of `duration` and `price`, in the buckets that begin at `starts` (Unix times)."""
     parameters = _scope(query.caller)
@@ -173,6 +195,8 @@ def in_ranges(ranges: Iterable[TimeRange], column: str = "time_start") -> str:
 
 def _in_range(time_range: TimeRange, column: str) -> str:
     first, end = time_range
+    if end == UNBOUNDED:
+        return f"{column} >= '{first}'"
     return f"{column} = '{first}'" if first == end else f"{column} >= '{first}' AND {column} < '{end}'"
 
 

@@ -85,7 +85,7 @@ DIRECTORY_LOOKUPS = _counter("directory_lookups", "Look-ups of a call by id.", "
 LOGINS = _counter("logins", "Login attempts.", "outcome")
 CACHE_REQUESTS = _counter("cache_requests", "Cache requests.", "cache", "outcome")
 
-CACHES = ("token", "caller", "total", "password_cost", "partition_changes", "day_sums")
+CACHES = ("token", "caller", "total", "password_cost", "partition_changes", "day_sums", "day_counts")
 CLOSING = ("evicted", "head_timeout", "head_too_large", "not_http", "too_many", "write_timeout")
 
 # Label values known in advance are exported as 0 from the start, so that rates are defined.

@@ -82,7 +82,7 @@ async def exported(calls: Calls, sorts: tuple[Sort, ...], changes: list[str]) ->
     pools = [Pool(name, calls.dsn, Limits(1, 5, 5, 60)) for name in ("cdr", "search", "exports")]
     search = PartitionSearch(pools[1])
     directories = {"cdr.cdr": PartitionDirectory(pools[1], search, 86400)}
-    records = RecordReader(ReplicaRouter(pools[0]), pools[0], directories, 0, 0)
+    records = RecordReader(ReplicaRouter(pools[0]), pools[0], directories, 0, 0, {})
     reader = ExportReader({"cdr": pools[2]}, records, transaction_timeout=60)
     query = Query(RESOURCE, ("id",), Caller(7, None, False), sorts=sorts, window=Everything(10**6))
     found, pending = [], list(changes)

@@ -42,7 +42,7 @@ async def opened(data: Data, request: pytest.FixtureRequest) -> AsyncIterator[Op
     pools = [Pool(name, data.dsn, Limits(1, 5, 5, 60, pooled=request.param)) for name in ("cdr", "search", "exports")]
     search = PartitionSearch(pools[1])
     directory = PartitionDirectory(pools[1], search, 86400)
-    records = RecordReader(ReplicaRouter(pools[0]), pools[0], {"cdr.cdr": directory}, 0, 0)
+    records = RecordReader(ReplicaRouter(pools[0]), pools[0], {"cdr.cdr": directory}, 0, 0, {})
     yield Opened(pools[2], ExportReader({"cdr": pools[2]}, records, transaction_timeout=10))
     await search.close()
     for pool in pools:

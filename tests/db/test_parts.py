@@ -48,7 +48,7 @@ async def reader(postgres: Databases, golden_database: str) -> AsyncIterator[tup
     pool = Pool("test", postgres.dsn(golden_database), Limits(2, 2, 5, 30, prepared=150))
     directory = PartitionDirectory(pool, PartitionSearch(pool), 60)
     await directory.refresh()
-    yield RecordReader(ReplicaRouter(pool), pool, {"cdr.cdr": directory}, 0, 0), pool
+    yield RecordReader(ReplicaRouter(pool), pool, {"cdr.cdr": directory}, 0, 0, {}), pool
     await pool.close()
 
 

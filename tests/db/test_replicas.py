@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 
 from service.db import scan, schema
-from service.db.partitions import PartitionDirectory
+from service.db.partition_changes import PartitionChanges
 from service.db.pool import Limits, Pool
 from service.db.replicas import Replica, ReplicaRouter
-from service.db.search import PartitionSearch
 from service.db.search_times import SearchTimes
 from service.db.statement import Statement
-from service.db.statistics import StatisticsRepository
 from service.demo.postgres import Server
 from service.files import SQL
 from service.query import Caller, Query, Sort
@@ -161,8 +159,7 @@ async def test_sums_of_a_replica_that_was_behind_are_read_again(
 async def test_no_changes_are_counted_by_a_replica(primary: Server, standby: Standby) -> None:
     for dsn, counted in ((primary.dsn(), True), (standby.dsn, False)):
         pool = Pool("cdr", dsn, LIMITS)
-        directory = PartitionDirectory(pool, PartitionSearch(pool), 60)
-        assert bool(await StatisticsRepository(ReplicaRouter(pool), directory, "cdr.cdr").partitions()) == counted
+        assert bool(await PartitionChanges(pool, "cdr.cdr").read()) == counted
         await pool.close()
 
 
