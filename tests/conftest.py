@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from itertools import count
@@ -197,12 +197,22 @@ class Data:
         )
 
 
+def _copied(postgres: Databases, template: str) -> Iterator[Data]:
+    name = postgres.create(template)
+    yield Data(postgres, name)
+    postgres.drop(name)
+
+
 @pytest.fixture
 def data(postgres: Databases, prepared: str) -> Iterator[Data]:
     """A copy of the prepared database."""
-    name = postgres.create(prepared)
-    yield Data(postgres, name)
-    postgres.drop(name)
+    yield from _copied(postgres, prepared)
+
+
+@pytest.fixture(scope="module")
+def shared_data(postgres: Databases, prepared: str) -> Iterator[Data]:
+    """A copy for all tests of a module. Only fixtures of the module write to it, so the tests stay independent."""
+    yield from _copied(postgres, prepared)
 
 
 def configured(dsn: str, **environment: str) -> settings.Settings:
@@ -290,9 +300,8 @@ class Patient(TestServer):
         return Runner(self.app, self.app[keys.STATE].settings)
 
 
-@pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
-    """Starts the service on a database; settings as in `configured`."""
+@asynccontextmanager
+async def _starting() -> AsyncIterator[Serve]:
     clients = []
 
     async def start(dsn: str, **environment: str) -> Api:
@@ -309,9 +318,29 @@ async def serve() -> AsyncIterator[Serve]:
 
 
 @pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Starts the service on a database; settings as in `configured`."""
+    async with _starting() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+async def shared_serve() -> AsyncIterator[Serve]:
+    """The same for services that all tests of a module use."""
+    async with _starting() as start:
+        yield start
+
+
+@pytest.fixture
 async def api(serve: Serve, data: Data) -> Api:
     """The service on the test's own database."""
     return await serve(data.dsn)
+
+
+@pytest.fixture(scope="module")
+async def shared_api(shared_serve: Serve, shared_data: Data) -> Api:
+    """The service on the module's database, for tests that change neither rows nor limits."""
+    return await shared_serve(shared_data.dsn)
 
 
 @pytest.fixture
