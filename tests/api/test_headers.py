@@ -15,9 +15,10 @@ RECORDED = {"vendor_id": 7, "customer_id": 7, "audio_recorded": True, "local_tag
 
 @pytest.fixture(scope="module")
 def api(shared_api: Api, shared_data: Data) -> Api:
+    """The service with a call that has a recording, and one that has none."""
     shared_data.customer(7, may_listen=True)
     shared_data.call(1, **RECORDED, duration=5)
-    shared_data.call(3, **RECORDED)  # Without a duration, it has no recording.
+    shared_data.call(3, **RECORDED)
     return shared_api
 
 
