@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -31,6 +32,10 @@ from tests.corpus import GOLDEN_SECRET, copy_rows
 from tests.load import Connection
 from tests.programs import on_database
 from tests.storage import Storage, storage
+
+# Compiled modules halve the start of the hundreds of processes that import the program.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SECRET = "a secret for the tests, of more than 32 bytes"
 
@@ -347,7 +352,7 @@ async def shared_api(shared_serve: Serve, shared_data: Data) -> Api:
     return await shared_serve(shared_data.dsn)
 
 
-@pytest.fixture
-async def golden(serve: Serve, postgres: Databases, golden_database: str) -> Api:
+@pytest.fixture(scope="module")
+async def golden(shared_serve: Serve, postgres: Databases, golden_database: str) -> Api:
     """The service on the golden corpus."""
-    return await serve(postgres.dsn(golden_database), AUTH__SECRETS=json.dumps([GOLDEN_SECRET]))
+    return await shared_serve(postgres.dsn(golden_database), AUTH__SECRETS=json.dumps([GOLDEN_SECRET]))
