@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, TypeVar
@@ -321,7 +322,7 @@ def load(path: str | None, environment: Mapping[str, str]) -> Settings:
         values = _merged(values, _file(Path(chosen)))
     values = _merged(values, _from_environment(environment, values))
     try:
-        loaded: Settings = _schema(Settings).load(values)
+        loaded: Settings = _all_sections().load(values)
     except ValidationError as error:
         raise SettingsError(_lines(error.messages_dict)) from error
     if problems := list(_contradictions(loaded)):
@@ -368,6 +369,11 @@ def _value(settings: Settings, key: str) -> Any:
     for name in key.split("."):
         value = getattr(value, name)
     return value
+
+
+@cache
+def _all_sections() -> marshmallow.Schema:
+    return _schema(Settings)
 
 
 def _schema(section: type[T]) -> marshmallow.Schema:

@@ -3,9 +3,10 @@
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from itertools import count
@@ -14,7 +15,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from aiohttp import web, web_app
+from aiohttp import DummyCookieJar, web, web_app
 from aiohttp.test_utils import TestClient, TestServer
 
 from service import settings
@@ -31,6 +32,10 @@ from tests.corpus import GOLDEN_SECRET, copy_rows
 from tests.load import Connection
 from tests.programs import on_database
 from tests.storage import Storage, storage
+
+# Compiled modules halve the start of the hundreds of processes that import the program.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SECRET = "a secret for the tests, of more than 32 bytes"
 
@@ -151,6 +156,10 @@ class Data:
         with self._connection.cursor() as cursor:
             cursor.execute(statement, parameters)
 
+    def publish_counters(self) -> None:
+        """Publishes the counters of rows written by now, instead of after ten seconds without a statement."""
+        self._write("SELECT pg_stat_force_next_flush()", ())
+
     @contextmanager
     def locked(self, table: str = "cdr.cdr") -> Iterator[None]:
         """The table cannot be read inside the block."""
@@ -197,12 +206,22 @@ class Data:
         )
 
 
+def _copied(postgres: Databases, template: str) -> Iterator[Data]:
+    name = postgres.create(template)
+    yield Data(postgres, name)
+    postgres.drop(name)
+
+
 @pytest.fixture
 def data(postgres: Databases, prepared: str) -> Iterator[Data]:
     """A copy of the prepared database."""
-    name = postgres.create(prepared)
-    yield Data(postgres, name)
-    postgres.drop(name)
+    yield from _copied(postgres, prepared)
+
+
+@pytest.fixture(scope="module")
+def shared_data(postgres: Databases, prepared: str) -> Iterator[Data]:
+    """A copy for all tests of a module. Only fixtures of the module write to it, so the tests stay independent."""
+    yield from _copied(postgres, prepared)
 
 
 def configured(dsn: str, **environment: str) -> settings.Settings:
@@ -290,14 +309,13 @@ class Patient(TestServer):
         return Runner(self.app, self.app[keys.STATE].settings)
 
 
-@pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
-    """Starts the service on a database; settings as in `configured`."""
+@asynccontextmanager
+async def _starting() -> AsyncIterator[Serve]:
     clients = []
 
     async def start(dsn: str, **environment: str) -> Api:
         loaded = configured(dsn, **environment)
-        client = TestClient(Patient(await open_application(loaded)))
+        client = TestClient(Patient(await open_application(loaded)), cookie_jar=DummyCookieJar())
         await client.start_server()
         clients.append(client)
         return Api(client, loaded)
@@ -309,12 +327,32 @@ async def serve() -> AsyncIterator[Serve]:
 
 
 @pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Starts the service on a database; settings as in `configured`."""
+    async with _starting() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+async def shared_serve() -> AsyncIterator[Serve]:
+    """The same for services that all tests of a module use."""
+    async with _starting() as start:
+        yield start
+
+
+@pytest.fixture
 async def api(serve: Serve, data: Data) -> Api:
     """The service on the test's own database."""
     return await serve(data.dsn)
 
 
-@pytest.fixture
-async def golden(serve: Serve, postgres: Databases, golden_database: str) -> Api:
+@pytest.fixture(scope="module")
+async def shared_api(shared_serve: Serve, shared_data: Data) -> Api:
+    """The service on the module's database, for tests that change neither rows nor limits."""
+    return await shared_serve(shared_data.dsn)
+
+
+@pytest.fixture(scope="module")
+async def golden(shared_serve: Serve, postgres: Databases, golden_database: str) -> Api:
     """The service on the golden corpus."""
-    return await serve(postgres.dsn(golden_database), AUTH__SECRETS=json.dumps([GOLDEN_SECRET]))
+    return await shared_serve(postgres.dsn(golden_database), AUTH__SECRETS=json.dumps([GOLDEN_SECRET]))

@@ -1,5 +1,6 @@
 """Real processes of the program, as an operator starts them."""
 
+import io
 import json
 import os
 import socket
@@ -7,7 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from unittest.mock import patch
+
+from service import cli
+from service.observability import logs
 
 SERVICE = [sys.executable, "-m", "service"]
 
@@ -35,6 +40,22 @@ def run(words: Sequence[str], **settings: str) -> subprocess.CompletedProcess[st
     return subprocess.run(
         [*SERVICE, *words], env=environment(**settings), capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def called(words: Sequence[str], **settings: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process, without the start of another, which takes most of the time of a short command."""
+    known, out, err = environment(**settings), io.StringIO(), io.StringIO()
+    with (
+        patch.dict(os.environ, known, clear=True),
+        patch.object(logs, "configure"),  # It configures the whole process.
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            code = cli.main(words)
+        except SystemExit as ended:  # Of argparse.
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 class Program:

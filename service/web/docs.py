@@ -1,9 +1,11 @@
 """The OpenAPI document, and the documentation page if Swagger UI is installed."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+import orjson
 
 from service.files import DOCS
 from service.schemas.resource import Resource
@@ -21,16 +23,20 @@ HTML = "text/html; charset=utf-8"
 
 def static_files(resources: Mapping[str, Resource], settings: Settings) -> StaticFiles:
     """All files, for the configured service."""
-    described = json.dumps(openapi.document(resources, settings), ensure_ascii=False).encode()
-    found = {(*BASE, "openapi.json"): StaticFile("application/json", described)}
+    described = orjson.dumps(openapi.document(resources, settings))
     installed = _installed()
-    return {**found, **dict(_viewer(installed))} if installed else found
+    viewer = _viewer(installed) if installed else {}
+    return {(*BASE, "openapi.json"): StaticFile("application/json", described), **viewer}
 
 
-def _viewer(installed: Path) -> Iterator[tuple[tuple[str, ...], StaticFile]]:
-    yield (*BASE, "docs"), StaticFile(HTML, (DOCS / "index.html").read_bytes())
-    for file in (*(DOCS / name for name in OWN), *(installed / name for name in DRAWING)):
-        yield (*BASE, "docs", file.name), StaticFile(TYPES[file.suffix], file.read_bytes())
+@cache
+def _viewer(installed: Path) -> StaticFiles:
+    """The page and its files, read once per process."""
+    files = (*(DOCS / name for name in OWN), *(installed / name for name in DRAWING))
+    page = StaticFile(HTML, (DOCS / "index.html").read_bytes())
+    return {(*BASE, "docs"): page} | {
+        (*BASE, "docs", file.name): StaticFile(TYPES[file.suffix], file.read_bytes()) for file in files
+    }
 
 
 def _installed() -> Path | None:

@@ -34,10 +34,21 @@ UNAUTHORIZED = (
 )
 
 
-@pytest.fixture(autouse=True)
-def rows(data: Data) -> None:
+def fill(data: Data) -> None:
     data.customer(7)
     data.call(1, vendor_id=7, customer_id=7)
+
+
+@pytest.fixture
+def data(data: Data) -> Data:
+    fill(data)
+    return data
+
+
+@pytest.fixture(scope="module")
+def shown(shared_api: Api, shared_data: Data) -> Api:
+    fill(shared_data)
+    return shared_api
 
 
 def signed(claims: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256") -> str:
@@ -105,18 +116,18 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_a_good_token_is_let_in_and_gets_no_cookie(api: Api, name: str) -> None:
-    answer = await with_header(api, signed(GOOD[name]))
+async def test_a_good_token_is_let_in_and_gets_no_cookie(shown: Api, name: str) -> None:
+    answer = await with_header(shown, signed(GOOD[name]))
     assert (answer.status, answer.headers.get("set-cookie")) == (200, None)
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_a_bad_token_gets_the_one_answer_for_all(api: Api, name: str) -> None:
-    answer = await with_header(api, signed(BAD[name]))
+async def test_a_bad_token_gets_the_one_answer_for_all(shown: Api, name: str) -> None:
+    answer = await with_header(shown, signed(BAD[name]))
     assert (answer.status, answer.body) == (401, UNAUTHORIZED)
     assert answer.headers["cache-control"] == "no-cache"
     assert "www-authenticate" not in answer.headers
-    assert (await with_cookie(api, signed(BAD[name]))).headers.get("set-cookie") is None
+    assert (await with_cookie(shown, signed(BAD[name]))).headers.get("set-cookie") is None
 
 
 HEADER = "eyJhbGciOiJIUzI1NiJ9"
@@ -140,13 +151,13 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_hostile_token_is_never_more_than_unauthorized(api: Api, name: str, path: str) -> None:
-    assert (await with_header(api, HOSTILE[name], path)).body == UNAUTHORIZED
+async def test_a_hostile_token_is_never_more_than_unauthorized(shown: Api, name: str, path: str) -> None:
+    assert (await with_header(shown, HOSTILE[name], path)).body == UNAUTHORIZED
 
 
 @pytest.mark.parametrize("form", ["{}", "Bearer {}", "bearer   {}", "a b c {}", "Bearer\t{}"])
-async def test_the_last_word_of_the_header_is_the_token(api: Api, form: str) -> None:
-    assert (await with_header(api, form.format(signed(VALID)))).status == 200
+async def test_the_last_word_of_the_header_is_the_token(shown: Api, form: str) -> None:
+    assert (await with_header(shown, form.format(signed(VALID)))).status == 200
 
 
 def clocked(*times: float) -> TokenService:
@@ -304,13 +315,13 @@ async def test_a_database_that_fails_is_not_remembered(api: Api, monkeypatch: py
     assert (await api.get("incoming-cdrs/1", 7)).status == 200
 
 
-async def test_a_present_but_bad_header_is_final(api: Api) -> None:
-    answer = await with_cookie(api, signed(VALID), Authorization="invalid")
+async def test_a_present_but_bad_header_is_final(shown: Api) -> None:
+    answer = await with_cookie(shown, signed(VALID), Authorization="invalid")
     assert answer.status == 401
 
 
-async def test_a_blank_header_leaves_it_to_the_cookie(api: Api) -> None:
-    assert (await with_cookie(api, signed(VALID), Authorization="  ")).status == 200
+async def test_a_blank_header_leaves_it_to_the_cookie(shown: Api) -> None:
+    assert (await with_cookie(shown, signed(VALID), Authorization="  ")).status == 200
 
 
 GOOD_COOKIE, BAD_COOKIE = f"{COOKIE}=GOOD", f"{COOKIE}=invalid"
@@ -342,13 +353,13 @@ GOOD_COOKIE, BAD_COOKIE = f"{COOKIE}=GOOD", f"{COOKIE}=invalid"
         ([f"{COOKIE}=GOOD%"], 401),
     ],
 )
-async def test_the_first_cookie_of_the_name_counts(api: Api, lines: list[str], status: int) -> None:
+async def test_the_first_cookie_of_the_name_counts(shown: Api, lines: list[str], status: int) -> None:
     token = signed(VALID)
     texts = (line.replace("GOOD", token).replace("ESCAPED", token.replace(".", "%2E")) for line in lines)
     headers = CIMultiDict({"Accept": "application/vnd.api+json"})
     for text in texts:
         headers.add("Cookie", text)
-    async with api.client.get("/api/rest/customer/v1/incoming-cdrs/1", headers=headers) as response:
+    async with shown.client.get("/api/rest/customer/v1/incoming-cdrs/1", headers=headers) as response:
         assert response.status == status
         assert ("set-cookie" in response.headers) == (status == 200)
 
@@ -367,8 +378,8 @@ def test_cookies_are_separated_by_semicolons_and_spaces(pairs: list[tuple[str, s
         assert cookies.first(text.split("\n"), name) == next((v for n, v in pairs if n == name), "")
 
 
-async def test_the_cookie_is_renewed_with_these_attributes(api: Api) -> None:
-    cookie = (await with_cookie(api, signed(VALID))).headers["set-cookie"]
+async def test_the_cookie_is_renewed_with_these_attributes(shown: Api) -> None:
+    cookie = (await with_cookie(shown, signed(VALID))).headers["set-cookie"]
     assert re.fullmatch(rf"{COOKIE}=[\w.-]+; path=/; expires=\w+, [\w :]+ GMT; httponly; samesite=lax", cookie)
 
 
@@ -391,8 +402,8 @@ async def test_without_a_lifetime_an_ended_token_is_still_ended(serve: Serve, da
     assert (await with_header(api, signed({**VALID, "exp": int(time.time()) - 1}))).status == 401
 
 
-async def test_a_dynamic_session_carries_all_its_words_on(api: Api) -> None:
-    cookie = (await with_cookie(api, TokenService([SECRET.encode()], None).issue(DynamicClaims(7)))).headers[
+async def test_a_dynamic_session_carries_all_its_words_on(shown: Api) -> None:
+    cookie = (await with_cookie(shown, TokenService([SECRET.encode()], None).issue(DynamicClaims(7)))).headers[
         "set-cookie"
     ]
     claims = jwt.get_unverified_claims(cookie.split(";")[0].partition("=")[2])
@@ -407,8 +418,8 @@ async def test_a_dynamic_session_carries_all_its_words_on(api: Api) -> None:
 
 
 @pytest.mark.parametrize("token", ["logout", "garbage", ""])
-async def test_a_cookie_that_is_no_token_is_unauthorized(api: Api, token: str) -> None:
-    answer = await with_cookie(api, token)
+async def test_a_cookie_that_is_no_token_is_unauthorized(shown: Api, token: str) -> None:
+    answer = await with_cookie(shown, token)
     assert (answer.status, answer.headers.get("set-cookie")) == (401, None)
 
 
@@ -425,7 +436,7 @@ async def test_a_cookie_that_is_no_token_is_unauthorized(api: Api, token: str) -
     ],
 )
 async def test_errors_renew_too_but_not_where_a_recording_is_not_found(
-    api: Api, path: str, accept: str, status: int, renewed: bool
+    shown: Api, path: str, accept: str, status: int, renewed: bool
 ) -> None:
-    answer = await with_cookie(api, signed(VALID), path, Accept=accept)
+    answer = await with_cookie(shown, signed(VALID), path, Accept=accept)
     assert (answer.status, "set-cookie" in answer.headers) == (status, renewed)

@@ -10,10 +10,16 @@ from tests.conftest import Answer, Api, Data
 LISTENED = "incoming-cdrs/1/rec"
 
 
-@pytest.fixture(autouse=True)
-def rows(data: Data) -> None:
-    data.customer(7, may_listen=True)
-    data.call(1, vendor_id=7, customer_id=7, duration=5, audio_recorded=True, local_tag="a b%ü")
+RECORDED = {"vendor_id": 7, "customer_id": 7, "audio_recorded": True, "local_tag": "a b%ü"}
+
+
+@pytest.fixture(scope="module")
+def api(shared_api: Api, shared_data: Data) -> Api:
+    """The service with a call that has a recording, and one that has none."""
+    shared_data.customer(7, may_listen=True)
+    shared_data.call(1, **RECORDED, duration=5)
+    shared_data.call(3, **RECORDED)
+    return shared_api
 
 
 ANSWERS = {
@@ -208,8 +214,7 @@ async def test_a_recording_is_named_safely_and_only_there(api: Api) -> None:
         ("<b>", "text/html"),
     ],
 )
-async def test_without_a_recording_the_answer_is_empty(api: Api, data: Data, accept: str, echoed: str) -> None:
-    data.execute("UPDATE cdr.cdr SET duration = NULL")
-    answer = await api.get(LISTENED, 7, headers={"Accept": accept})
+async def test_without_a_recording_the_answer_is_empty(api: Api, accept: str, echoed: str) -> None:
+    answer = await api.get("incoming-cdrs/3/rec", 7, headers={"Accept": accept})
     assert (answer.status, answer.body, answer.headers["content-type"]) == (404, b"", echoed)
     assert "x-accel-redirect" not in answer.headers

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 from http.cookies import SimpleCookie
+from itertools import count
 from signal import SIGTERM
 from typing import Any
 from urllib.error import HTTPError
@@ -32,6 +33,7 @@ REFUSED = {
 }
 CASTS = {"allowed_ips": "::inet[]"}
 COOKIE = "_yeti_customer_v1_session"
+IDS = count(20)  # Of customers that tests add to the shared database.
 
 
 def digest(password: str | bytes, cost: int = 4, version: str = "2a") -> str:
@@ -60,11 +62,25 @@ def claims(answer: Answer) -> Any:
     return jwt.get_unverified_claims(answer.json["jwt"])
 
 
-@pytest.fixture
-def known(data: Data) -> Data:
+def fill(data: Data) -> None:
     login(data, 7, "ann", "correct horse")
     data.call(1, customer_id=7)
+
+
+@pytest.fixture
+def known(data: Data) -> Data:
+    fill(data)
     return data
+
+
+@pytest.fixture(scope="module")
+async def shown(shared_serve: Serve, shared_data: Data) -> Api:
+    """The service with more logins that fail, and without limits of failures."""
+    fill(shared_data)
+    login(shared_data, 8, "broken", "x", password_digest="")
+    login(shared_data, 9, "elsewhere", "correct horse", allowed_ips=["192.0.2.0/24"])
+    login(shared_data, 10, "nowhere", "correct horse", allowed_ips=[])
+    return await shared_serve(shared_data.dsn, AUTH__FAILED_LOGINS="1000", AUTH__FAILED_LOGINS_BY_ADDRESS="1000")
 
 
 async def test_a_login_gives_a_token_that_lists(api: Api, known: Data) -> None:
@@ -88,8 +104,8 @@ async def test_a_token_without_lifetime_has_no_end(serve: Serve, known: Data) ->
 
 
 @pytest.mark.parametrize("asked", [True, 1, 0, "false", "0", [], {}])
-async def test_a_cookie_is_set_where_it_is_asked_for(api: Api, known: Data, asked: Any) -> None:
-    answer = await log_in(api, "ann", "correct horse", cookie_auth=asked)
+async def test_a_cookie_is_set_where_it_is_asked_for(shown: Api, asked: Any) -> None:
+    answer = await log_in(shown, "ann", "correct horse", cookie_auth=asked)
     assert (answer.status, answer.body) == (201, b"")
     cookie = answer.headers["set-cookie"]
     parts = cookie.split("; ")
@@ -97,14 +113,14 @@ async def test_a_cookie_is_set_where_it_is_asked_for(api: Api, known: Data, aske
     assert parts[1] == "path=/"
     assert parts[2].startswith("expires=")
     assert parts[3:] == ["httponly", "samesite=lax"]
-    listed = await api.get("cdrs", headers={"Cookie": parts[0]})
+    listed = await shown.get("cdrs", headers={"Cookie": parts[0]})
     assert listed.ids == ["1"]
     assert COOKIE in listed.headers["set-cookie"]
 
 
 @pytest.mark.parametrize("asked", [None, False, ""])
-async def test_a_token_is_given_where_no_cookie_is_asked_for(api: Api, known: Data, asked: Any) -> None:
-    answer = await log_in(api, "ann", "correct horse", cookie_auth=asked)
+async def test_a_token_is_given_where_no_cookie_is_asked_for(shown: Api, asked: Any) -> None:
+    answer = await log_in(shown, "ann", "correct horse", cookie_auth=asked)
     assert answer.status == 201
     assert "jwt" in answer.json
     assert "set-cookie" not in answer.headers
@@ -112,18 +128,18 @@ async def test_a_token_is_given_where_no_cookie_is_asked_for(api: Api, known: Da
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json", "nonsense", JSON_API, None])
 @pytest.mark.parametrize("type_", ["application/json", "application/json; charset=utf-8", JSON_API])
-async def test_accept_does_not_matter(api: Api, known: Data, accept: str, type_: str) -> None:
+async def test_accept_does_not_matter(shown: Api, accept: str, type_: str) -> None:
     headers = {"Accept": accept, "Content-Type": type_}
-    answer = await log_in(api, "ann", "correct horse", headers=headers)  # type: ignore[arg-type] # None leaves it out
+    answer = await log_in(shown, "ann", "correct horse", headers=headers)  # type: ignore[arg-type] # None leaves it out
     assert (answer.status, answer.headers["content-type"]) == (201, PLAIN)
 
 
-async def test_a_form_logs_in(api: Api, known: Data) -> None:
+async def test_a_form_logs_in(shown: Api) -> None:
     form = {"auth[login]": "ann", "auth[password]": "correct horse"}
-    answer = await api.get("auth", method="POST", data=form)
+    answer = await shown.get("auth", method="POST", data=form)
     assert answer.status == 201
     assert "jwt" in answer.json
-    answer = await api.get("auth", method="POST", data={**form, "auth[cookie_auth]": "false"})
+    answer = await shown.get("auth", method="POST", data={**form, "auth[cookie_auth]": "false"})
     assert answer.status == 201
     assert COOKIE in answer.headers["set-cookie"]
 
@@ -147,28 +163,29 @@ async def test_a_form_logs_in(api: Api, known: Data) -> None:
         ("nowhere", "correct horse"),
     ],
 )
-async def test_every_failure_has_one_answer(api: Api, known: Data, name: str, password: str) -> None:
-    login(known, 8, "broken", "x", password_digest="")
-    login(known, 9, "elsewhere", "correct horse", allowed_ips=["192.0.2.0/24"])
-    login(known, 10, "nowhere", "correct horse", allowed_ips=[])
-    answer = await log_in(api, name, password)
+async def test_every_failure_has_one_answer(shown: Api, name: str, password: str) -> None:
+    answer = await log_in(shown, name, password)
     assert (answer.status, answer.headers["content-type"], answer.json) == (401, PLAIN, REFUSED)
     assert "set-cookie" not in answer.headers
 
 
 @pytest.mark.parametrize("cost", range(4, 13))
-async def test_digests_of_every_cost_are_read(api: Api, data: Data, cost: int) -> None:
-    login(data, 7, "ann", "", password_digest=digest("pass", cost))
-    assert (await log_in(api, "ann", "pass")).status == 201
-    assert (await log_in(api, "ann", "password")).status == 401
+async def test_digests_of_every_cost_are_read(shown: Api, shared_data: Data, cost: int) -> None:
+    name = f"cost {cost}"
+    login(shared_data, next(IDS), name, "", password_digest=digest("pass", cost))
+    assert (await log_in(shown, name, "pass")).status == 201
+    assert (await log_in(shown, name, "password")).status == 401
 
 
 @pytest.mark.parametrize("version", ["2a", "2b", "2y"])
 @pytest.mark.parametrize("password", ["пароль", "密码🔑", "a b\tc", "ß" * 36, "x" * 72, "é" + "x" * 70])
-async def test_digests_of_every_version_and_text_are_read(api: Api, data: Data, version: str, password: str) -> None:
-    login(data, 7, "ann", "", password_digest=digest(password, version=version))
-    assert (await log_in(api, "ann", password)).status == 201
-    assert (await log_in(api, "ann", password[1:])).status == 401
+async def test_digests_of_every_version_and_text_are_read(
+    shown: Api, shared_data: Data, version: str, password: str
+) -> None:
+    name = f"{version} {password}"
+    login(shared_data, next(IDS), name, "", password_digest=digest(password, version=version))
+    assert (await log_in(shown, name, password)).status == 201
+    assert (await log_in(shown, name, password[1:])).status == 401
 
 
 async def test_bcrypt_reads_72_bytes(api: Api, data: Data) -> None:
@@ -212,11 +229,11 @@ async def test_bcrypt_reads_72_bytes(api: Api, data: Data) -> None:
     ],
     ids=lambda body: body[:40].decode("ascii", "replace"),
 )
-async def test_a_hostile_body_is_refused(api: Api, known: Data, body: bytes) -> None:
-    answer = await api.get("auth", method="POST", data=io.BytesIO(body), headers={"Content-Type": "application/json"})
+async def test_a_hostile_body_is_refused(shown: Api, body: bytes) -> None:
+    answer = await shown.get("auth", method="POST", data=io.BytesIO(body), headers={"Content-Type": "application/json"})
     assert (answer.status, answer.headers["content-type"]) == (400, JSON_API)
     assert (answer.json["errors"][0]["title"], answer.json["errors"][0]["code"]) == ("Bad Request", "400")
-    assert (await log_in(api, "ann", "correct horse")).status == 201
+    assert (await log_in(shown, "ann", "correct horse")).status == 201
 
 
 @pytest.mark.parametrize(
@@ -234,27 +251,27 @@ async def test_a_hostile_body_is_refused(api: Api, known: Data, body: bytes) -> 
         "auth[login]=a&auth=b",
     ],
 )
-async def test_a_hostile_form_is_refused(api: Api, known: Data, form: str) -> None:
+async def test_a_hostile_form_is_refused(shown: Api, form: str) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    answer = await api.get("auth", method="POST", data=form, headers=headers)
+    answer = await shown.get("auth", method="POST", data=form, headers=headers)
     assert (answer.status, answer.headers["content-type"], answer.error) == (400, JSON_API, (400, "400"))
 
 
 @pytest.mark.parametrize("type_", ["text/plain", "multipart/form-data; boundary=x", "", "application/xml", "a/b/c"])
-async def test_other_types_of_bodies_are_refused(api: Api, known: Data, type_: str) -> None:
-    assert (await log_in(api, "ann", "correct horse", headers={"Content-Type": type_})).error == (400, "400")
+async def test_other_types_of_bodies_are_refused(shown: Api, type_: str) -> None:
+    assert (await log_in(shown, "ann", "correct horse", headers={"Content-Type": type_})).error == (400, "400")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-async def test_a_body_that_is_not_compressed_as_it_says_is_refused(api: Api, known: Data, encoding: str) -> None:
+async def test_a_body_that_is_not_compressed_as_it_says_is_refused(shown: Api, encoding: str) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
-    answer = await api.get("auth", method="POST", data=b"\x00nonsense" * 9, headers=headers)
+    answer = await shown.get("auth", method="POST", data=b"\x00nonsense" * 9, headers=headers)
     assert answer.status == 400
 
 
-async def test_a_password_in_the_query_does_not_count(api: Api, known: Data) -> None:
+async def test_a_password_in_the_query_does_not_count(shown: Api) -> None:
     query = urlencode({"auth[login]": "ann", "auth[password]": "correct horse"})
-    assert (await api.get(f"auth?{query}", method="POST")).error == (400, "400")
+    assert (await shown.get(f"auth?{query}", method="POST")).error == (400, "400")
 
 
 async def test_a_session_says_whether_recordings_may_be_heard(api: Api, data: Data) -> None:
@@ -270,37 +287,37 @@ async def test_a_session_says_whether_recordings_may_be_heard(api: Api, data: Da
     assert (head.status, head.body) == (200, b"")
 
 
-async def test_a_session_by_cookie_is_renewed(api: Api, known: Data) -> None:
-    cookie = f"{COOKIE}={api.tokens.issue(7)}"
-    answer = await api.get("auth", headers={"Cookie": cookie})
+async def test_a_session_by_cookie_is_renewed(shown: Api) -> None:
+    cookie = f"{COOKIE}={shown.tokens.issue(7)}"
+    answer = await shown.get("auth", headers={"Cookie": cookie})
     assert answer.json == {"allow-rec": False}
     assert SimpleCookie(answer.headers["set-cookie"]).keys() == {COOKIE}
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "x"}, {"Cookie": f"{COOKIE}=logout"}])
-async def test_no_session_is_401(api: Api, known: Data, headers: dict[str, str]) -> None:
-    answer = await api.get("auth", headers=headers)
+async def test_no_session_is_401(shown: Api, headers: dict[str, str]) -> None:
+    answer = await shown.get("auth", headers=headers)
     assert (answer.status, answer.headers["content-type"]) == (401, JSON_API)
     assert answer.json["errors"][0]["title"] == "Authorization failed"
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "x"}, {"Cookie": f"{COOKIE}=x"}, {"Accept": "text/html"}])
-async def test_a_logout_ends_the_cookie(api: Api, known: Data, headers: dict[str, str]) -> None:
-    answer = await api.get("auth/", method="DELETE", headers=headers)
+async def test_a_logout_ends_the_cookie(shown: Api, headers: dict[str, str]) -> None:
+    answer = await shown.get("auth/", method="DELETE", headers=headers)
     assert (answer.status, answer.body) == (204, b"")
     ended = f"{COOKIE}=logout; path=/; expires=Thu, 01 Jan 1970 00:00:00 GMT; httponly; samesite=lax"
     assert answer.headers["set-cookie"] == ended
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "TRACE"])
-async def test_other_verbs_are_not_routed(api: Api, method: str) -> None:
-    assert (await api.get("auth", method=method)).error == (404, "404")
+async def test_other_verbs_are_not_routed(shown: Api, method: str) -> None:
+    assert (await shown.get("auth", method=method)).error == (404, "404")
 
 
 @pytest.mark.parametrize("path", ["cdrs", "accounts", "origination-statistics", "auth/x", "Auth", "auth.json"])
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
-async def test_writing_verbs_are_routed_nowhere_else(api: Api, path: str, method: str) -> None:
-    assert (await api.get(path, method=method)).error == (404, "404")
+async def test_writing_verbs_are_routed_nowhere_else(shown: Api, path: str, method: str) -> None:
+    assert (await shown.get(path, method=method)).error == (404, "404")
 
 
 @pytest.mark.parametrize("method", ["POST", "GET", "HEAD", "DELETE"])

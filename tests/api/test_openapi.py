@@ -52,14 +52,16 @@ OPERATIONS = operations(SPECIFICATION)
 def filled(postgres: Databases, prepared: str) -> Iterator[Data]:
     """Only read, so all tests share it."""
     data = fill(postgres, prepared)
+    digest = bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()
+    data.execute("UPDATE sys.api_access SET password_digest = %s", (digest,))
     yield data
     postgres.drop(data.name)
 
 
-@pytest.fixture
-async def shown(serve: Serve, filled: Data) -> Api:
+@pytest.fixture(scope="module")
+async def shown(shared_serve: Serve, filled: Data) -> Api:
     """The service on the rows of the examples."""
-    return await serve(filled.dsn)
+    return await shared_serve(filled.dsn)
 
 
 def resolved(node: Any, specification: Any = SPECIFICATION) -> Any:
@@ -259,11 +261,8 @@ LOGIN = {"login": f"login {CUSTOMER}", "password": "x"}
         ({}, 400),
     ],
 )
-async def test_a_login_is_as_described(serve: Serve, filled: Data, body: Any, status: int) -> None:
-    digest = bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()
-    filled.execute("UPDATE sys.api_access SET password_digest = %s", (digest,))
-    api = await serve(filled.dsn)
-    answer = await api.get("auth", method="POST", json=body)
+async def test_a_login_is_as_described(shown: Api, body: Any, status: int) -> None:
+    answer = await shown.get("auth", method="POST", json=body)
     assert answer.status == status
     if "cookie_auth" in body.get("auth", {}):
         assert (answer.body, "content-type" in answer.headers) == (b"", False)

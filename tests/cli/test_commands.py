@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SECRET, Data, Databases
-from tests.programs import SERVICE, environment, on_database, run, serving
+from tests.programs import SERVICE, called, environment, on_database, run, serving
 
 API = "/api/rest/customer/v1"
 
@@ -78,7 +78,7 @@ def test_a_database_is_prepared_by_two_commands(empty_database: str) -> None:
     ],
 )
 def test_what_cannot_be_done_is_said_in_words(words: list[str], code: int, said: str) -> None:
-    ended = run(words, **settings("postgresql://x:hidden@127.0.0.1:1/x"))
+    ended = called(words, **settings("postgresql://x:hidden@127.0.0.1:1/x"))
     assert ended.returncode == code
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr

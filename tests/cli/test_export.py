@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Api, Data, Databases
 from tests.corpus import GOLDEN_SECRET
-from tests.programs import on_database, run
+from tests.programs import called, on_database, run
 
 NOWHERE = "host=127.0.0.1 port=1 dbname=x"
 EVERYTHING = "filter[time_start_gteq]=2026-03-01&filter[time_start_lt]=2026-03-12"
@@ -129,7 +129,8 @@ def test_a_parameter_without_effect_is_refused_before_any_database_is_asked(
     tmp_path: Path, query: str, name: str
 ) -> None:
     nowhere = on_database(NOWHERE)
-    ended = export(nowhere, "cdrs", query, tmp_path / "x.csv")
+    words = ["export", "cdrs", "--api-access", "1", "--query", query, "--output", str(tmp_path / "x.csv")]
+    ended = called(words, **nowhere)
     assert ended.returncode == 2
     assert ended.stderr == f"cdr-api: --query: {name} is not one of filter, sort, fields, include, count\n"
     assert list(tmp_path.iterdir()) == []
@@ -161,7 +162,7 @@ async def test_the_dialect_of_spreadsheets_is_the_apis(golden: Api, known: dict[
 @pytest.mark.parametrize("suffix", ["ndjson", "parquet"])
 def test_only_csv_has_dialects(known: dict[str, str], tmp_path: Path, suffix: str) -> None:
     words = ["export", "cdrs", "--api-access", "1", "--dialect", "excel", "--output", str(tmp_path / f"x.{suffix}")]
-    ended = run(words, **known)
+    ended = called(words, **known)
     assert (ended.returncode, ended.stderr) == (2, "cdr-api: --dialect: requires --format csv\n")
 
 

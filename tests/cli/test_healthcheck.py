@@ -3,7 +3,7 @@
 import signal
 import socket
 
-from tests.programs import free_port, on_database, run, serving
+from tests.programs import called, free_port, on_database, run, serving
 
 NOWHERE = "host=127.0.0.1 port=1 connect_timeout=1"
 SETTINGS = on_database(NOWHERE, AUTH__SECRETS=f'["{"x" * 32}"]', ADMIN__PORT="")
@@ -25,18 +25,18 @@ def test_a_service_that_listens_on_every_address_is_asked_on_loopback() -> None:
     port = str(free_port())
     with serving(**SETTINGS, LISTEN__PORT=port, LISTEN__HOST="0.0.0.0") as program:
         program.logged("listening")
-        assert run(["healthcheck"], LISTEN__PORT=port, LISTEN__HOST="0.0.0.0").returncode == 0
+        assert called(["healthcheck"], LISTEN__PORT=port, LISTEN__HOST="0.0.0.0").returncode == 0
 
 
 def test_what_does_not_speak_http_is_not_healthy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:  # The kernel accepts; nobody ever answers.
         port = str(listener.getsockname()[1])
-        silent = run(["healthcheck"], LISTEN__PORT=port)
+        silent = called(["healthcheck"], LISTEN__PORT=port)
     assert silent.returncode == 1
     assert silent.stderr == f"cdr-api: 127.0.0.1:{port} does not answer: timed out\n"
 
 
 def test_a_port_that_is_not_known_cannot_be_asked() -> None:
-    asked = run(["healthcheck"], LISTEN__PORT="0")
+    asked = called(["healthcheck"], LISTEN__PORT="0")
     assert asked.returncode == 2
     assert asked.stderr.startswith("cdr-api: listen.port: must not be 0")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Data
 from tests.load import until
-from tests.programs import SERVICE, environment, run
+from tests.programs import SERVICE, called, environment, run
 
 COMMAND = ["database", "indexes"]
 BUILDING = (
@@ -104,14 +104,14 @@ async def test_ctrl_c_ends_a_build_in_order_and_the_same_command_goes_on(data: D
     ],
 )
 def test_what_cannot_be_done_is_said_in_words(empty_database: str, words: list[str], code: int, said: str) -> None:
-    ended = run([*COMMAND, *words], **settings(empty_database))
+    ended = called([*COMMAND, *words], **settings(empty_database))
     assert (ended.returncode, ended.stdout) == (code, "")
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_a_server_that_is_not_there_is_said_without_its_password() -> None:
-    ended = run(COMMAND, **settings("postgresql://x:hidden@127.0.0.1:1/x"))
+    ended = called(COMMAND, **settings("postgresql://x:hidden@127.0.0.1:1/x"))
     assert ended.returncode == 1
     assert "hidden" not in ended.stderr
     assert "Traceback" not in ended.stderr

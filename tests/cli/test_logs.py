@@ -57,20 +57,20 @@ MALFORMED = [
 ]
 
 
-def assert_nothing_is_told(program: Program) -> None:
+def assert_nothing_is_told(program: Program, who: str = "") -> None:
     text = json.dumps(program.events)
     signatures = [sent.rpartition(".")[2] for sent in (token(), token(DynamicClaims(7)))]
     for secret in (NUMBER, WORD, WORD.upper(), SECRET, "eyJ", COOKIE, "filter", *signatures):
-        assert secret not in text, secret
+        assert secret not in text, (secret, who)
 
 
-@pytest.mark.parametrize("who", WHO)
-async def test_nothing_that_a_client_sends_is_logged(known: dict[str, str], who: str) -> None:
+async def test_nothing_that_a_client_sends_is_logged(known: dict[str, str]) -> None:
     with serving(**known) as program:
-        for path, _ in SENT:
-            await once(program.url, path, **WHO[who])
-        program.logged("slow request", len(SENT))
-    assert_nothing_is_told(program)
+        for number, (who, headers) in enumerate(WHO.items(), 1):
+            for path, _ in SENT:
+                await once(program.url, path, **headers)
+            program.logged("slow request", number * len(SENT))
+            assert_nothing_is_told(program, who)
 
 
 async def test_lines_name_the_request_and_who_asked(known: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from service.db import schema
 from service.demo.postgres import Server
 from service.files import SQL
 from tests.conftest import SECRET, Databases
-from tests.programs import SERVICE, environment, on_database, run
+from tests.programs import SERVICE, called, environment, on_database, run
 
 NOWHERE = "postgresql://u:hidden@127.0.0.1:1/x"
 KNOWN = on_database(NOWHERE, AUTH__SECRETS=json.dumps([SECRET]))
@@ -24,7 +24,7 @@ KNOWN = on_database(NOWHERE, AUTH__SECRETS=json.dumps([SECRET]))
 @pytest.mark.parametrize("command", [["token"], ["export", "cdrs", "--output", "-", "--format", "csv"]])
 @pytest.mark.parametrize("limit", ["--account-id", "--profile-id"])
 def test_a_limit_is_never_dropped(command: list[str], limit: str) -> None:
-    ended = run([*command, "--api-access", "7", limit, "1"], **KNOWN)
+    ended = called([*command, "--api-access", "7", limit, "1"], **KNOWN)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert (
         ended.stderr
@@ -54,7 +54,7 @@ KEYS = ("databases.cdr.dsn", "databases.routing.dsn", "databases.cdr.replicas")
 @pytest.mark.parametrize("dsn", MISTYPED)
 def test_a_mistyped_dsn_is_named_by_its_key_and_never_shown(dsn: str) -> None:
     given = on_database(dsn, DATABASES__CDR__REPLICAS=json.dumps([dsn]))
-    ended = run(["serve"], **{**KNOWN, **given})
+    ended = called(["serve"], **{**KNOWN, **given})
     assert ended.returncode == 2
     for line, key in zip(ended.stderr.splitlines(), KEYS, strict=True):
         assert line.startswith(f"cdr-api: {key}: ")
@@ -85,7 +85,7 @@ def test_of_a_dsn_only_the_password_is_masked(dsn: str) -> None:
 
 def test_config_shows_each_dsn_with_its_password_masked() -> None:
     given = {"DATABASES__CDR__REPLICAS": json.dumps([NOWHERE, "host=h password=hidden"])}
-    shown = json.loads(run(["config"], **{**KNOWN, **given}).stdout)["databases"]
+    shown = json.loads(called(["config"], **{**KNOWN, **given}).stdout)["databases"]
     masked = NOWHERE.replace("hidden", dsns.MASK)
     assert (shown["cdr"]["dsn"], shown["routing"]["dsn"]) == (masked, masked)
     assert [parse_dsn(dsn).get("host") for dsn in shown["cdr"]["replicas"]] == ["127.0.0.1", "h"]
@@ -95,8 +95,8 @@ def test_config_shows_each_dsn_with_its_password_masked() -> None:
 def test_the_passwords_of_other_addresses_are_not_shown_either() -> None:
     address = "https://u:geheim@example.org/v1/traces"
     known = {**KNOWN, "TELEMETRY__OTLP_ENDPOINT": address, "RECORDINGS__S3__ENDPOINT": address}
-    assert run(["config"], **known).stdout.count(f"https://{dsns.MASK}@example.org/v1/traces") == 2
-    mistyped = run(["config"], **{**known, "TELEMETRY__OTLP_ENDPOINT": address.replace("https:", "htps:")})
+    assert called(["config"], **known).stdout.count(f"https://{dsns.MASK}@example.org/v1/traces") == 2
+    mistyped = called(["config"], **{**known, "TELEMETRY__OTLP_ENDPOINT": address.replace("https:", "htps:")})
     assert mistyped.returncode == 2
     assert "geheim" not in mistyped.stderr
 
@@ -111,7 +111,7 @@ def test_the_passwords_of_other_addresses_are_not_shown_either() -> None:
     ],
 )
 def test_days_that_cannot_be_used_are_named(days: tuple[str, str], said: str) -> None:
-    ended = run(["database", "partitions", "--from", days[0], "--to", days[1]], **KNOWN)
+    ended = called(["database", "partitions", "--from", days[0], "--to", days[1]], **KNOWN)
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[-1].endswith(said)
     assert "Traceback" not in ended.stderr
@@ -147,7 +147,7 @@ def test_the_file_is_named_before_or_after_a_command(tmp_path: Path, place: int)
     file = tmp_path / "own.toml"
     file.write_text("[log]\nlevel = 'loud'\n")
     words = ["database", "apply"]
-    ended = run([*words[:place], "--config", str(file), *words[place:]], **KNOWN)
+    ended = called([*words[:place], "--config", str(file), *words[place:]], **KNOWN)
     assert (ended.returncode, ended.stderr) == (2, "cdr-api: log.level: Must be one of: debug, info, warning, error.\n")
 
 

@@ -18,7 +18,7 @@ from service.recordings import stores
 from service.schemas import resource
 from service.settings import SettingsError
 from tests.conftest import SECRET
-from tests.programs import run
+from tests.programs import called, run
 
 
 def leaves(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -170,7 +170,7 @@ USABLE = {
     ],
 )
 def test_the_start_stops_with_one_line_for_each_problem(changed: dict[str, str], keys: list[str]) -> None:
-    ended = run(["serve"], **{**USABLE, **changed})
+    ended = called(["serve"], **{**USABLE, **changed})
     assert ended.returncode == 2
     assert [line.split(":")[1].strip() for line in ended.stderr.splitlines()] == keys
 
@@ -207,7 +207,7 @@ def test_a_hidden_name_that_is_no_attribute_is_refused_with_the_nearest(
 
 @pytest.mark.parametrize("words", [["serve"], ["export", "cdrs", "--customer-id", "1", "--output", "-"], ["demo"]])
 def test_no_command_shows_what_was_to_be_hidden(words: list[str]) -> None:
-    ended = run(words, **USABLE, RESOURCES__OUTGOING_CDR_HIDE_FIELDS='["customer-price", "account-id"]')
+    ended = called(words, **USABLE, RESOURCES__OUTGOING_CDR_HIDE_FIELDS='["customer-price", "account-id"]')
     assert (ended.returncode, ended.stdout) == (2, "")
     assert [line.split("'")[1] for line in ended.stderr.splitlines()] == ["customer-price", "account-id"]
 

@@ -11,7 +11,7 @@ from service.db.schema_check import SchemaCheck
 from service.web.keys import STATE
 from tests.conftest import Api, Data, Serve
 from tests.load import until
-from tests.programs import run
+from tests.programs import called, run
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 TABLE = "cdr.originated"
@@ -95,7 +95,7 @@ async def test_what_the_table_lacks_is_named(both: Data) -> None:
 
 @pytest.mark.parametrize("name", ["", "cdr", "originated", "cdr.", "cdr.a;b", 'cdr."a"', "cdr.A", "cdr.a.b", "cdr.a\n"])
 def test_what_is_no_tables_name_is_refused(name: str) -> None:
-    finished = run(["config"], DATABASES__CDR__ORIGINATED_TABLE=name)
+    finished = called(["config"], DATABASES__CDR__ORIGINATED_TABLE=name)
     assert finished.returncode == 2
     assert "databases.cdr.originated_table: is not cdr.<table>" in finished.stderr
 

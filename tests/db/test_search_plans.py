@@ -1,9 +1,10 @@
 """Plans of lists with filters: rows read without search indexes, and the indexes that are used."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -70,25 +71,40 @@ def _days(postgres: Databases, name: str) -> list[str]:
     return [day for (day,) in postgres.execute(name, listed)][:FILLED]
 
 
+@contextmanager
+def _planner(dsn: str) -> Iterator[Any]:
+    """A cursor of a session that knows all tables after its first plan, and plans without workers.
+
+    Workers would each report their own share.
+    """
+    with closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SET max_parallel_workers_per_gather = 0")
+            yield cursor
+
+
 @pytest.fixture(scope="module", params=["clustered", "shuffled"])
-def plain(postgres: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
+def plain(postgres: Databases, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Without search indexes; the rows lie in the order of time, or in none."""
     name = _made(postgres, FILLED)
     for day in _days(postgres, name) if request.param == "shuffled" else ():
         postgres.execute(name, f"CREATE TABLE shuffled AS SELECT * FROM {day} ORDER BY md5(id::text)")
         postgres.execute(name, f"TRUNCATE {day}; INSERT INTO {day} SELECT * FROM shuffled; DROP TABLE shuffled")
     postgres.execute(name, "VACUUM ANALYZE cdr.cdr")
-    yield postgres.dsn(name)
+    with _planner(postgres.dsn(name)) as cursor:
+        yield cursor
     postgres.drop(name)
 
 
 @pytest.fixture(scope="module", params=[130, pytest.param(3650, marks=pytest.mark.slow)])
-def searchable(postgres: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
+def searchable(postgres: Databases, request: pytest.FixtureRequest) -> Iterator[Any]:
     """With all search indexes."""
     name = _made(postgres, request.param, searchable=True)
     for day in _days(postgres, name):
         postgres.execute(name, f"VACUUM ANALYZE {day}")  # It also merges what trigram indexes have put off.
-    yield postgres.dsn(name)
+    with _planner(postgres.dsn(name)) as cursor:
+        yield cursor
     postgres.drop(name)
 
 
@@ -113,19 +129,16 @@ def statements(query: Query) -> list[Statement]:
     return found
 
 
-def explained(dsn: str, statement: Statement, options: str = "ANALYZE, BUFFERS") -> dict[str, Any]:
-    with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
-        # Workers would each tell their own share.
-        cursor.execute("SET max_parallel_workers_per_gather = 0")
-        cursor.execute(f"EXPLAIN ({options}, FORMAT JSON) {statement.text}", statement.parameters)
-        [([plan],)] = cursor.fetchall()
-        found: dict[str, Any] = plan["Plan"]
-        return found
+def explained(cursor: Any, statement: Statement, options: str = "ANALYZE, BUFFERS") -> dict[str, Any]:
+    cursor.execute(f"EXPLAIN ({options}, FORMAT JSON) {statement.text}", statement.parameters)
+    [([plan],)] = cursor.fetchall()
+    found: dict[str, Any] = plan["Plan"]
+    return found
 
 
-def blocks(dsn: str, *read: Statement) -> int:
+def blocks(cursor: Any, *read: Statement) -> int:
     """How many blocks are visited; a block that is visited again and again counts each time."""
-    plans = [explained(dsn, statement) for statement in read]
+    plans = [explained(cursor, statement) for statement in read]
     return sum(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] for plan in plans)
 
 
@@ -144,14 +157,14 @@ def misjudged(cdrs: str) -> dict[str, str]:
 @SORTS
 @pytest.mark.parametrize("more", [{}, {"duration_gt": "200"}], ids=["few", "none"])
 def test_a_list_with_few_matches_or_none_reads_what_one_pass_reads(
-    plain: str, cdrs: str, sort: str, more: dict[str, str]
+    plain: Any, cdrs: str, sort: str, more: dict[str, str]
 ) -> None:
     query = asked(cdrs, sort, **misjudged(cdrs), **more)
     assert blocks(plain, *statements(query)) <= 1.3 * blocks(plain, select.count(query))
 
 
 @CDRS
-def test_the_planner_alone_would_read_row_by_row(plain: str, cdrs: str) -> None:
+def test_the_planner_alone_would_read_row_by_row(plain: Any, cdrs: str) -> None:
     """What the parts are for: it sorts nothing and takes the order from an index, to the end of the window."""
     query = asked(cdrs, "-id", **misjudged(cdrs))
     kinds = {node["Node Type"] for node in nodes(explained(plain, select.records(query), "COSTS"))}
@@ -161,12 +174,11 @@ def test_the_planner_alone_would_read_row_by_row(plain: str, cdrs: str) -> None:
 
 @CDRS
 @pytest.mark.parametrize("sort", ["-time_start", "time_start", "-id", "id"])
-def test_a_list_with_many_matches_stops_early(plain: str, cdrs: str, sort: str) -> None:
+def test_a_list_with_many_matches_stops_early(plain: Any, cdrs: str, sort: str) -> None:
     query = asked(cdrs, sort, success_eq="true")
     first, *_ = statements(query)
-    with closing(psycopg2.connect(plain)) as connection, connection.cursor() as cursor:
-        cursor.execute(first.text, first.parameters)
-        assert len(cursor.fetchall()) == 51
+    plain.execute(first.text, first.parameters)
+    assert len(plain.fetchall()) == 51
     assert blocks(plain, first) <= 0.2 * blocks(plain, select.count(query))
 
 
@@ -195,7 +207,7 @@ def searches(cdrs: str) -> Iterator[tuple[dict[str, str], str]]:
 )
 @pytest.mark.parametrize("also", [{}, {"success_eq": "true"}], ids=["alone", "combined"])
 def test_a_search_uses_its_index(
-    postgres: Databases, searchable: str, cdrs: str, filters: dict[str, str], index: str, also: dict[str, str]
+    searchable: Any, cdrs: str, filters: dict[str, str], index: str, also: dict[str, str]
 ) -> None:
     query = asked(cdrs, **filters, **also)
     used = _searched(searchable, query)
@@ -206,7 +218,7 @@ def test_a_search_uses_its_index(
 
 @CDRS
 @SORTS
-def test_a_search_uses_its_index_in_each_order(postgres: Databases, searchable: str, cdrs: str, sort: str) -> None:
+def test_a_search_uses_its_index_in_each_order(searchable: Any, cdrs: str, sort: str) -> None:
     assert _searched(searchable, asked(cdrs, sort, dst_prefix_routing_eq="381234567890")) == {"dst_prefix_routing"}
     assert _searched(searchable, asked(cdrs, sort, local_tag_cont="cdef01")) == {"local_tag_trgm"}
 
@@ -224,7 +236,7 @@ def test_a_search_uses_its_index_in_each_order(postgres: Databases, searchable: 
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_prepared_search_uses_its_index_in_the_partitions_of_its_time(
-    searchable: str, cdrs: str, sort: str, filters: dict[str, str], index: str
+    searchable: Any, cdrs: str, sort: str, filters: dict[str, str], index: str
 ) -> None:
     """Without knowing the values, for 2.5 of 130 days or more."""
     query = asked(cdrs, sort, **filters)
@@ -233,11 +245,11 @@ def test_a_prepared_search_uses_its_index_in_the_partitions_of_its_time(
     statement = select.prepared_keys(replace(query, filters=(*query.filters, *times)), 51, scan.MAX_COUNTED)
     assert statement is not None
     body, arguments = numbered(statement.text)
-    with closing(psycopg2.connect(searchable)) as connection, connection.cursor() as cursor:
-        cursor.execute("SET plan_cache_mode = force_generic_plan")
-        cursor.execute(f"PREPARE search AS {body}")
-        cursor.execute(f"EXPLAIN (COSTS, FORMAT JSON) EXECUTE search {arguments}", statement.parameters)
-        [([plan],)] = cursor.fetchall()
+    searchable.execute("SET plan_cache_mode = force_generic_plan")
+    searchable.execute(f"PREPARE search AS {body}")
+    searchable.execute(f"EXPLAIN (COSTS, FORMAT JSON) EXECUTE search {arguments}", statement.parameters)
+    [([plan],)] = searchable.fetchall()
+    searchable.execute("DEALLOCATE search")
     read = list(nodes(plan["Plan"]))
     tables = {node["Relation Name"][-2:] for node in read if "Relation Name" in node}
     assert tables == {"25", "26", "27"}
@@ -269,22 +281,27 @@ def test_the_text_of_a_prepared_search_stays_the_same_for_a_day() -> None:
     assert len(texts) == 1
 
 
-def _searched(dsn: str, query: Query) -> set[str]:
+def _searched(cursor: Any, query: Query) -> set[str]:
     """The search indexes that all calls of the last part and of the total are found by; none if some are not."""
     used = [
-        _used(dsn, nodes(explained(dsn, statement, "COSTS")))
+        _used(cursor, nodes(explained(cursor, statement, "COSTS")))
         for statement in (statements(query)[-1], select.count(query))
     ]
     return set.union(*used) if all(used) else set()
 
 
-def _used(dsn: str, plan: Iterable[dict[str, Any]]) -> set[str]:
+def _used(cursor: Any, plan: Iterable[dict[str, Any]]) -> set[str]:
     """The search indexes by which a plan finds all calls; none if it finds some in another way."""
-    by_definition = {index.definition: index.name for index in indexes.search_indexes().values()}
-    with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'cdr'")
-        names = {name: by_definition.get(indexes.definition_of(text)) for name, text in cursor.fetchall()}
+    names = _indexes(cursor)
     scanned = [node for node in plan if node["Node Type"] in ("Seq Scan", "Index Scan", "Bitmap Index Scan")]
     filled = [node for node in scanned if node["Plan Rows"] or "Index Name" in node]
     found = {names.get(node.get("Index Name", "")) for node in filled}
     return set() if None in found else {name for name in found if name}
+
+
+@cache
+def _indexes(cursor: Any) -> dict[str, str | None]:
+    """The names of search indexes by those of PostgreSQL's indexes."""
+    by_definition = {index.definition: index.name for index in indexes.search_indexes().values()}
+    cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'cdr'")
+    return {name: by_definition.get(indexes.definition_of(text)) for name, text in cursor.fetchall()}
