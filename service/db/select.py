@@ -1,7 +1,7 @@
 """Builds statements from queries. Names come from declarations, values are parameters, SQL templates are files."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -124,7 +124,7 @@ def prepared_keys(query: Query, limit: int, max_count: int) -> Statement | None:
         return None
     end = "infinity" if last is None or last > _LAST_DAY else (_day(last) + timedelta(days=1)).isoformat()
     widened = replace(query, filters=tuple(filters), ranges=((_day(first).isoformat(), end),))
-    conditions = _conditions(widened, parameters, {"id": NO_INDEX, "time_start": NO_INDEX})
+    conditions = _conditions(widened, parameters, prepared=True)
     statement = _keys(widened, parameters, conditions)
     return replace(statement, text=statement.text.replace("%(customer_id)s", f"{query.caller.customer_id:d}"))
 
@@ -273,18 +273,19 @@ def _scope(caller: Caller) -> Parameters:
     }
 
 
-def _conditions(query: Query, parameters: Parameters, templates: Mapping[str, str] = {}) -> list[str]:
+def _conditions(query: Query, parameters: Parameters, *, prepared: bool = False) -> list[str]:
     """The conditions of the time ranges and the filters; adds their values to the parameters.
 
-    `templates` are for columns that filters compare as another expression.
+    `prepared`: for `prepared_keys`. A parameter would have the type of its column, which large integers do not fit in.
     """
     conditions = [] if query.ranges is None else [f"({in_ranges(query.ranges, 'r.time_start')})"]
     for index, condition in enumerate(query.filters):
         name = f"filter_{index}"
         template = CONDITIONS[condition.operator] if condition.values else EMPTY[condition.operator]
-        column = templates.get(condition.column, "r.{}").format(condition.column)
-        conditions.append(template.format(column=column, value=f"%({name})s"))
+        column = NO_INDEX if prepared and condition.column in ("id", "time_start") else "r.{}"
         parameters[name] = _value(condition)
+        cast = "::numeric" if prepared and type(parameters[name]) is int else ""
+        conditions.append(template.format(column=column.format(condition.column), value=f"%({name})s{cast}"))
     return conditions
 
 
