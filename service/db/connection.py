@@ -56,6 +56,11 @@ class Limits:
     cached_relations: int = 390
 
     @property
+    def prepares(self) -> bool:
+        """True if statements can be prepared."""
+        return self.prepared > 0 and not self.pooled
+
+    @property
     def max_cached(self) -> int:
         """The maximal number of tables and plans in a backend's caches."""
         return max(self.cached_relations, 2 * self.prepared)

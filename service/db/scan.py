@@ -35,8 +35,9 @@ class Calls:
         """The rows of `select.keys`, prepared if that is faster. Raises ApiError."""
         partitions = self.planned(query)
         statement = replace(select.keys(query, limit, MAX_COUNTED), partitions=partitions)
-        prepared = select.prepared_keys(query, limit, MAX_COUNTED)
-        if prepared is None or len(partitions) > MAX_PREPARED_PARTITIONS:
+        possible = self.source.primary.limits.prepares and len(partitions) <= MAX_PREPARED_PARTITIONS
+        prepared = select.prepared_keys(query, limit, MAX_COUNTED) if possible else None
+        if prepared is None:
             return await self.source.fetch(statement)
         seconds = self.times.limit(prepared.text)
         if seconds is not None:
