@@ -249,7 +249,7 @@ def test_a_prepared_search_uses_its_index_in_the_partitions_of_its_time(
     searchable.execute(f"PREPARE search AS {body}")
     searchable.execute(f"EXPLAIN (COSTS, FORMAT JSON) EXECUTE search {arguments}", statement.parameters)
     [([plan],)] = searchable.fetchall()
-    searchable.execute("DEALLOCATE search")
+    searchable.execute("DEALLOCATE search; RESET plan_cache_mode")
     read = list(nodes(plan["Plan"]))
     tables = {node["Relation Name"][-2:] for node in read if "Relation Name" in node}
     assert tables == {"25", "26", "27"}
