@@ -220,7 +220,7 @@ def data(postgres: Databases, prepared: str) -> Iterator[Data]:
 
 @pytest.fixture(scope="module")
 def shared_data(postgres: Databases, prepared: str) -> Iterator[Data]:
-    """A copy for all tests of a module. Only fixtures of the module write to it, so the tests stay independent."""
+    """A copy for all tests of a module. A test may add rows only with ids of its own, and changes none."""
     yield from _copied(postgres, prepared)
 
 

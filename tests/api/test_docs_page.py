@@ -28,32 +28,35 @@ FILES = {
 NOWHERE = "host=127.0.0.1 port=1"
 
 
+@pytest.fixture(scope="module")
+async def nowhere(shared_serve: Serve) -> Api:
+    """The service without a database."""
+    return await shared_serve(NOWHERE, LOG__LEVEL="error")
+
+
 @pytest.mark.parametrize("path", FILES)
 @pytest.mark.parametrize("spelling", ["{}", "{}/", "/api//rest/customer/v1/{}"])
-async def test_its_files_need_no_token_no_database_and_no_accept(serve: Serve, path: str, spelling: str) -> None:
-    api = await serve(NOWHERE, LOG__LEVEL="error")
-    answer = await api.get(spelling.format(path), headers={"Accept": "text/none"})
+async def test_its_files_need_no_token_no_database_and_no_accept(nowhere: Api, path: str, spelling: str) -> None:
+    answer = await nowhere.get(spelling.format(path), headers={"Accept": "text/none"})
     assert (answer.status, answer.headers["content-type"]) == (200, FILES[path])
     assert {name: answer.headers.get(name) for name in SECURITY} == SECURITY
     assert "unsafe" not in answer.headers["content-security-policy"]
     assert "set-cookie" not in answer.headers
-    head = await api.get(path, method="HEAD")
+    head = await nowhere.get(path, method="HEAD")
     assert (head.status, head.headers["content-length"], head.body) == (200, str(len(answer.body)), b"")
-    again = await api.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    again = await nowhere.get(path, headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status, again.body) == (304, b"")
     assert again.headers["content-security-policy"] == answer.headers["content-security-policy"]
 
 
 @pytest.mark.parametrize("path", ["docs/nosuch.js", "docs/../setup.cfg", "docs/%2e%2e/setup.cfg", "docs//etc/passwd"])
-async def test_there_are_no_other_files(serve: Serve, path: str) -> None:
-    api = await serve(NOWHERE, LOG__LEVEL="error")
-    assert (await api.get(path)).error == (404, "404")
+async def test_there_are_no_other_files(nowhere: Api, path: str) -> None:
+    assert (await nowhere.get(path)).error == (404, "404")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-async def test_they_are_only_read(serve: Serve, method: str) -> None:
-    api = await serve(NOWHERE, LOG__LEVEL="error")
-    assert (await api.get("docs", method=method)).error == (404, "404")
+async def test_they_are_only_read(nowhere: Api, method: str) -> None:
+    assert (await nowhere.get("docs", method=method)).error == (404, "404")
 
 
 async def test_without_the_viewer_there_is_still_the_description(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

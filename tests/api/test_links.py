@@ -13,10 +13,16 @@ from tests.programs import on_database, serving
 TRUSTING = {"GATEWAY__TRUSTED_PROXIES": '["10.0.0.0/8"]'}
 
 
-@pytest.fixture(autouse=True)
-def rows(data: Data) -> None:
-    data.customer(7)
-    data.call(1, vendor_id=7)
+@pytest.fixture(scope="module")
+def data(shared_data: Data) -> Data:
+    shared_data.customer(7)
+    shared_data.call(1, vendor_id=7)
+    return shared_data
+
+
+@pytest.fixture(scope="module")
+async def api(shared_serve: Serve, data: Data) -> Api:
+    return await shared_serve(data.dsn)
 
 
 async def base(api: Api, headers: list[tuple[str, str]]) -> str:

@@ -8,8 +8,7 @@ from tests.conftest import Api, Data
 OWN, SECOND, FOREIGN = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
 
 
-@pytest.fixture(autouse=True)
-def rows(data: Data) -> None:
+def fill(data: Data) -> None:
     """Customer 7 owns accounts 71 and 72, customer 8 owns 81. Call 4 of customer 7 points to customer 8's account."""
     data.customer(7)
     data.customer(8)
@@ -19,19 +18,32 @@ def rows(data: Data) -> None:
         data.call(id, vendor_id=customer, customer_id=customer, vendor_acc_id=account, customer_acc_id=account)
 
 
+@pytest.fixture
+def data(data: Data) -> Data:
+    fill(data)
+    return data
+
+
+@pytest.fixture(scope="module")
+def shown(shared_api: Api, shared_data: Data) -> Api:
+    """The service on the same rows, for tests that only read."""
+    fill(shared_data)
+    return shared_api
+
+
 CDRS = pytest.mark.parametrize("cdrs", ["incoming-cdrs", "cdrs"])
 
 
 @CDRS
-async def test_a_list_holds_the_callers_calls_only(api: Api, cdrs: str) -> None:
-    assert (await api.get(f"{cdrs}?sort=id", 7)).ids == ["1", "2", "4", "5"]
-    assert (await api.get(f"{cdrs}?sort=id", 8)).ids == ["3"]
+async def test_a_list_holds_the_callers_calls_only(shown: Api, cdrs: str) -> None:
+    assert (await shown.get(f"{cdrs}?sort=id", 7)).ids == ["1", "2", "4", "5"]
+    assert (await shown.get(f"{cdrs}?sort=id", 8)).ids == ["3"]
 
 
 @CDRS
 @pytest.mark.parametrize("tail", ["", "/account", "/relationships/account", "/rec", "?include=account"])
-async def test_what_is_anothers_is_as_if_it_did_not_exist(api: Api, cdrs: str, tail: str) -> None:
-    anothers, nobodys = await api.get(f"{cdrs}/3{tail}", 7), await api.get(f"{cdrs}/999{tail}", 7)
+async def test_what_is_anothers_is_as_if_it_did_not_exist(shown: Api, cdrs: str, tail: str) -> None:
+    anothers, nobodys = await shown.get(f"{cdrs}/3{tail}", 7), await shown.get(f"{cdrs}/999{tail}", 7)
     assert (anothers.status, nobodys.status) == (404, 404)
     assert anothers.body == nobodys.body.replace(b"999", b"3")
 
@@ -111,23 +123,23 @@ async def test_a_permission_that_is_null_is_none(api: Api, data: Data, caller: i
         "filter[account_id_not_in]=" + SECOND + "&filter[id_lt]=4",
     ],
 )
-async def test_no_filter_reaches_beyond_the_scope(api: Api, cdrs: str, query: str) -> None:
-    answer = await api.get(f"{cdrs}?{query}", 7)
+async def test_no_filter_reaches_beyond_the_scope(shown: Api, cdrs: str, query: str) -> None:
+    answer = await shown.get(f"{cdrs}?{query}", 7)
     assert (answer.ids, answer.json["meta"]["total-count"]) == (["1"], 1)
 
 
 @CDRS
-async def test_an_account_out_of_scope_is_null_wherever_it_would_show(api: Api, cdrs: str) -> None:
-    included = (await api.get(f"{cdrs}/4?include=account", 7)).json
+async def test_an_account_out_of_scope_is_null_wherever_it_would_show(shown: Api, cdrs: str) -> None:
+    included = (await shown.get(f"{cdrs}/4?include=account", 7)).json
     assert included["data"]["relationships"]["account"]["data"] is None
     assert "included" not in included
-    assert (await api.get(f"{cdrs}/4/account", 7)).json == {"data": None}
-    assert (await api.get(f"{cdrs}/4/relationships/account", 7)).json["data"] is None
+    assert (await shown.get(f"{cdrs}/4/account", 7)).json == {"data": None}
+    assert (await shown.get(f"{cdrs}/4/relationships/account", 7)).json["data"] is None
 
 
 @CDRS
-async def test_a_call_without_account_shows_null(api: Api, cdrs: str) -> None:
-    assert (await api.get(f"{cdrs}/5?include=account", 7)).json["data"]["relationships"]["account"]["data"] is None
+async def test_a_call_without_account_shows_null(shown: Api, cdrs: str) -> None:
+    assert (await shown.get(f"{cdrs}/5?include=account", 7)).json["data"]["relationships"]["account"]["data"] is None
 
 
 async def test_only_the_last_attempt_counts_for_the_customer_and_every_one_for_the_vendor(api: Api, data: Data) -> None:
@@ -136,10 +148,10 @@ async def test_only_the_last_attempt_counts_for_the_customer_and_every_one_for_t
     assert (await api.get("incoming-cdrs/6", 7)).status == 200
 
 
-async def test_an_account_is_found_by_uuid_in_either_case_by_its_owner_only(api: Api) -> None:
+async def test_an_account_is_found_by_uuid_in_either_case_by_its_owner_only(shown: Api) -> None:
     for path in (f"accounts/{OWN}", f"accounts/{OWN.upper()}"):
-        assert (await api.get(path, 7)).json["data"]["id"] == OWN
-        assert (await api.get(path, 8)).status == 404
+        assert (await shown.get(path, 7)).json["data"]["id"] == OWN
+        assert (await shown.get(path, 8)).status == 404
 
 
 async def test_a_record_is_found_however_old_and_however_late_it_came(api: Api, data: Data) -> None:
