@@ -18,11 +18,21 @@ OWN = ("directory", "s3")  # The modes in which the service itself sends the byt
 MODES = ("x-accel", *OWN)
 
 
-@pytest.fixture(autouse=True)
-def rows(data: Data) -> None:
+def fill(data: Data) -> Data:
     data.customer(7, may_listen=True)
     data.customer(8)
     call(data, 1, "8-REC")
+    return data
+
+
+@pytest.fixture
+def data(data: Data) -> Data:
+    return fill(data)
+
+
+@pytest.fixture(scope="module")
+def filled(shared_data: Data) -> Data:
+    return fill(shared_data)
 
 
 def call(data: Data, id: int, tag: str | None, **values: Any) -> None:
@@ -52,11 +62,15 @@ class Place:
         return {"RECORDINGS__MODE": self._mode, **directory}
 
 
-@pytest.fixture
-def place(request: pytest.FixtureRequest, tmp_path: Path, bucket: Storage) -> Place:
-    made = Place(request.param, tmp_path, bucket)
+def placed(mode: str, folder: Path, bucket: Storage) -> Place:
+    made = Place(mode, folder, bucket)
     made.put("8-REC.mp3", AUDIO)
     return made
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path, bucket: Storage) -> Place:
+    return placed(request.param, tmp_path, bucket)
 
 
 @pytest.fixture
@@ -64,16 +78,31 @@ async def api(serve: Serve, data: Data, place: Place) -> Api:
     return await serve(data.dsn, **place.settings)
 
 
+@pytest.fixture(scope="module")
+async def shown(
+    request: pytest.FixtureRequest,
+    shared_serve: Serve,
+    filled: Data,
+    tmp_path_factory: pytest.TempPathFactory,
+    bucket: Storage,
+) -> Api:
+    """The service in a mode, for tests that only read."""
+    place = placed(request.param, tmp_path_factory.mktemp("recordings"), bucket)
+    return await shared_serve(filled.dsn, **place.settings)
+
+
 own = pytest.mark.parametrize("place", OWN, indirect=True)
 every = pytest.mark.parametrize("place", MODES, indirect=True)
 files = pytest.mark.parametrize("place", ["directory"], indirect=True)
 objects = pytest.mark.parametrize("place", ["s3"], indirect=True)
+shown_own = pytest.mark.parametrize("shown", OWN, indirect=True)
+shown_every = pytest.mark.parametrize("shown", MODES, indirect=True)
 
 
-@own
+@shown_own
 @pytest.mark.parametrize("path", [REC, "cdrs/1/rec"])
-async def test_the_whole_recording_is_sent(api: Api, path: str) -> None:
-    answer = await api.get(path, 7, headers={"Accept": "audio/mpeg"})
+async def test_the_whole_recording_is_sent(shown: Api, path: str) -> None:
+    answer = await shown.get(path, 7, headers={"Accept": "audio/mpeg"})
     assert (answer.status, answer.body) == (200, AUDIO)
     assert answer.headers["content-length"] == str(len(AUDIO))
     assert answer.headers["accept-ranges"] == "bytes"
@@ -109,29 +138,29 @@ RANGES = {
 }
 
 
-@own
-async def test_a_range_is_sent_to_the_byte(api: Api) -> None:
+@shown_own
+async def test_a_range_is_sent_to_the_byte(shown: Api) -> None:
     for range_, (start, end) in RANGES.items():
-        answer = await api.get(REC, 7, headers={"Range": range_})
+        answer = await shown.get(REC, 7, headers={"Range": range_})
         assert (range_, answer.status, answer.body) == (range_, 206, AUDIO[start:end])
         assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/768"
         assert answer.headers["content-length"] == str(end - start)
 
 
-@own
-async def test_a_range_beyond_the_end_is_416(api: Api) -> None:
+@shown_own
+async def test_a_range_beyond_the_end_is_416(shown: Api) -> None:
     for range_ in ("bytes=768-", "bytes=5000-6000"):
-        answer = await api.get(REC, 7, headers={"Range": range_})
+        answer = await shown.get(REC, 7, headers={"Range": range_})
         assert (answer.status, answer.body, answer.headers["content-range"]) == (416, b"", "bytes */768")
 
 
 NO_RANGES = ["bytes=0-1,4-5", "bytes=5-2", "bytes=", "bytes=a-b", "items=0-1", "0-1", "bytes=٣-", "bytes=-" + "9" * 99]
 
 
-@own
-async def test_a_range_that_means_nothing_is_ignored(api: Api) -> None:
+@shown_own
+async def test_a_range_that_means_nothing_is_ignored(shown: Api) -> None:
     for range_ in NO_RANGES:
-        answer = await api.get(REC, 7, headers={"Range": range_})
+        answer = await shown.get(REC, 7, headers={"Range": range_})
         assert (range_, answer.status, answer.body) == (range_, 200, AUDIO)
 
 
@@ -145,13 +174,13 @@ NO_TIMES = [
 NO_LONGER = ['"x"', "W/{tag}", "Thu, 01 Jan 2015 00:00:00 GMT", "Sat, 01 Jan 0999 00:00:00 GMT", "?", "é", *NO_TIMES]
 
 
-@own
-async def test_a_part_is_sent_only_of_what_the_client_knows(api: Api) -> None:
-    full = await api.get(REC, 7)
+@shown_own
+async def test_a_part_is_sent_only_of_what_the_client_knows(shown: Api) -> None:
+    full = await shown.get(REC, 7)
     for condition in STILL + NO_LONGER:
         known = condition.format(tag=full.headers["etag"], time=full.headers["last-modified"])
-        inside = await api.get(REC, 7, headers={"Range": "bytes=1-3", "If-Range": known})
-        beyond = await api.get(REC, 7, headers={"Range": "bytes=900-", "If-Range": known})
+        inside = await shown.get(REC, 7, headers={"Range": "bytes=1-3", "If-Range": known})
+        beyond = await shown.get(REC, 7, headers={"Range": "bytes=900-", "If-Range": known})
         found = (inside.status, inside.body, beyond.status)
         assert (condition, *found) == (
             condition,
@@ -159,23 +188,23 @@ async def test_a_part_is_sent_only_of_what_the_client_knows(api: Api) -> None:
         )
 
 
-@own
+@shown_own
 @pytest.mark.parametrize("name", ["If-None-Match", "If-Modified-Since"])
-async def test_who_has_the_recording_already_is_told_so(api: Api, name: str) -> None:
-    full = await api.get(REC, 7)
+async def test_who_has_the_recording_already_is_told_so(shown: Api, name: str) -> None:
+    full = await shown.get(REC, 7)
     known = full.headers["etag" if name == "If-None-Match" else "last-modified"]
-    answer = await api.get(REC, 7, headers={name: known})
+    answer = await shown.get(REC, 7, headers={name: known})
     assert (answer.status, answer.body, answer.headers["etag"]) == (304, b"", full.headers["etag"])
     assert not {"content-type", "content-length"} & {header.lower() for header in answer.headers}
     for other in ('"x"', "Thu, 01 Jan 2015 00:00:00 GMT", "é", "W/", ",", '"', *NO_TIMES):
-        assert (await api.get(REC, 7, headers={name: other})).status == 200
+        assert (await shown.get(REC, 7, headers={name: other})).status == 200
 
 
-@every
-async def test_head_is_get_without_a_body(api: Api) -> None:
+@shown_every
+async def test_head_is_get_without_a_body(shown: Api) -> None:
     for headers in ({}, {"Range": "bytes=5-9"}, {"Range": "bytes=5000-"}):
-        get = await api.get(REC, 7, headers=headers)
-        head = await api.get(REC, 7, headers=headers, method="HEAD")
+        get = await shown.get(REC, 7, headers=headers)
+        head = await shown.get(REC, 7, headers=headers, method="HEAD")
         assert (head.status, head.body) == (get.status, b"")
         assert lasting(head) == lasting(get)
 
@@ -308,12 +337,12 @@ async def test_a_bucket_that_fails_is_a_500_that_keeps_the_file_name(
     assert "set-cookie" in answer.headers
 
 
-@own
-async def test_a_session_that_came_by_cookie_is_renewed_with_a_recording_only(api: Api, data: Data) -> None:
-    cookie = {"Cookie": f"_yeti_customer_v1_session={api.tokens.issue(7)}"}
-    assert "set-cookie" in (await api.get(REC, headers=cookie)).headers
-    assert "set-cookie" in (await api.get(REC, headers={**cookie, "Range": "bytes=0-1"})).headers
-    assert "set-cookie" not in (await api.get("incoming-cdrs/9/rec", headers=cookie)).headers
+@shown_own
+async def test_a_session_that_came_by_cookie_is_renewed_with_a_recording_only(shown: Api) -> None:
+    cookie = {"Cookie": f"_yeti_customer_v1_session={shown.tokens.issue(7)}"}
+    assert "set-cookie" in (await shown.get(REC, headers=cookie)).headers
+    assert "set-cookie" in (await shown.get(REC, headers={**cookie, "Range": "bytes=0-1"})).headers
+    assert "set-cookie" not in (await shown.get("incoming-cdrs/9/rec", headers=cookie)).headers
 
 
 LONG = os.urandom(2**20) * 12  # More than all the buffers on the way take.
