@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from service.tables.formats import CSV
 from service.web import streaming
 from service.web.encodings import takes_gzip
-from tests.conftest import Answer, Api, Data, Serve
+from tests.conftest import Answer, Api, Data, Databases, Serve
 from tests.load import until
 
 CDRS = pytest.mark.parametrize("cdrs", ["incoming-cdrs", "cdrs"])
@@ -349,9 +349,16 @@ async def test_a_session_by_cookie_is_renewed(golden: Api) -> None:
 MANY = 60_000
 
 
-@pytest.fixture
-def many(data: Data) -> Data:
-    """More calls than the buffers between service and client can hold."""
+@pytest.fixture(scope="module")
+def many(postgres: Databases, prepared: str) -> Iterator[Data]:
+    """More calls than the buffers between service and client can hold; only read, so all tests share them."""
+    data = Data(postgres, postgres.create(prepared))
+    fill(data)
+    yield data
+    postgres.drop(data.name)
+
+
+def fill(data: Data) -> None:
     data.customer(7)
     data.execute(
         "INSERT INTO cdr.cdr (id, time_start, vendor_id, customer_id, is_last_cdr, legb_user_agent, lega_user_agent)"
@@ -359,7 +366,6 @@ def many(data: Data) -> Data:
         " FROM generate_series(1, %s) AS n",
         (MANY,),
     )
-    return data
 
 
 @asynccontextmanager
@@ -382,11 +388,12 @@ HELD = (
 )
 
 
-async def test_a_slow_reader_gets_every_row_that_is_there_all_the_time_once(serve: Serve, many: Data) -> None:
-    api = await serve(many.dsn, **WIDE)
+async def test_a_slow_reader_gets_every_row_that_is_there_all_the_time_once(serve: Serve, data: Data) -> None:
+    fill(data)
+    api = await serve(data.dsn, **WIDE)
     async with reading(api, ALL) as response:
-        await until(lambda: not many.execute(HELD))
-        many.execute("DELETE FROM cdr.cdr WHERE id % 2 = 0")
+        await until(lambda: not data.execute(HELD))
+        data.execute("DELETE FROM cdr.cdr WHERE id % 2 = 0")
         rest = await response.read()
     ids = [int(line.partition(b",")[0]) for line in rest.split(b"\r\n")[1:-1]]
     assert len(set(ids)) == len(ids)
