@@ -111,7 +111,7 @@ def test_searches_are_measured_beside_one_pass_and_a_list(
     monkeypatch.setattr(search, "DAYS", (5,))
     monkeypatch.setattr(search, "REPEATS", 1)
     filters = {"all": {}, "none": {"local_tag_eq": "8-NONE"}}
-    rows = list(search._measured(databases.dsn(TINY), start("service"), filters))
+    rows = list(search._measured(databases.dsn(TINY), start("service"), start("naive"), filters))
     assert [(name, matches > 0) for name, matches, *_ in rows] == [("5 days, all", True), ("5 days, none", False)]
 
 

@@ -96,7 +96,7 @@ async def opened(dsn: str, seconds: float = ALWAYS, limit: float = 0, lag: float
 def write(data: Data, statement: str, parameters: Any = None) -> None:
     """Executes a statement. Its session publishes the counters of changes before this returns."""
     data._write(statement, parameters)
-    data._write("SELECT pg_stat_force_next_flush()", None)
+    data.publish_counters()
 
 
 def call(data: Data, id: int, moment: datetime, **values: Any) -> None:
