@@ -154,7 +154,8 @@ def _partitions(loaded: Settings, arguments: argparse.Namespace) -> None:
 
 def _indexes(loaded: Settings, arguments: argparse.Namespace) -> None:
     _require(loaded, "databases.cdr.dsn")
-    indexes.run(loaded.databases.cdr.dsn, arguments.create, arguments.drop)
+    cdr = loaded.databases.cdr
+    indexes.run(cdr.dsn, cdr.originated_table, arguments.create, arguments.drop)
 
 
 def _require(loaded: Settings, *keys: str) -> None:

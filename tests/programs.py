@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -120,3 +121,23 @@ def serving(*, limits: str = ":", **settings: str) -> Iterator[Program]:
             process.kill()
             process.wait()
         program.joined()
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all that it has started, directly or not."""
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    found = [int(line) for line in children.stdout.split()]
+    return [pid, *(other for child in found for other in descendants(child))]
+
+
+@contextmanager
+def hanging(pid: int) -> Iterator[None]:
+    """A server and all its processes are stopped inside the block; its port still accepts connections."""
+    stopped = descendants(pid)
+    for one in stopped:
+        os.kill(one, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for one in stopped:
+            os.kill(one, signal.SIGCONT)

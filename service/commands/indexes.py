@@ -5,27 +5,36 @@ from collections.abc import Sequence
 
 from service.db import index_builds, indexes
 from service.db.indexes import SearchIndex, Status
+from service.schemas.resource import CALLS
 
 NAMES = ("all", *indexes.search_indexes())
 UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
-def run(dsn: str, to_create: Sequence[str], to_drop: Sequence[str]) -> None:
-    """Creates or drops the named indexes, or shows all. Raises SchemaError, KeyboardInterrupt."""
+def run(dsn: str, originated_table: str, to_create: Sequence[str], to_drop: Sequence[str]) -> None:
+    """Creates or drops the named indexes on all tables of calls, or shows them. Raises SchemaError, KeyboardInterrupt.
+
+    A table gets only the indexes that serve a resource which is read from it.
+    """
     try:
-        if to_create:
-            index_builds.create(dsn, _named(to_create), _say)
-        elif to_drop:
-            index_builds.drop(dsn, _named(to_drop), _say)
-        else:
-            _show(dsn)
+        for table in dict.fromkeys((CALLS, originated_table)):
+            if to_create:
+                read = {"incoming-cdrs": CALLS, "cdrs": originated_table}
+                wanted = [one for one in _named(to_create) if table in map(read.__getitem__, one.resources)]
+                index_builds.create(dsn, wanted, _say, table)
+            elif to_drop:
+                index_builds.drop(dsn, _named(to_drop), _say, table)
+            else:
+                _show(dsn, table)
     except KeyboardInterrupt:
         _say("Interrupted. Finished indexes are kept; run the same command to continue.")
         raise
 
 
-def _show(dsn: str) -> None:
-    catalog = index_builds.inspect(dsn)
+def _show(dsn: str, table: str) -> None:
+    catalog = index_builds.inspect(dsn, table)
+    if table != CALLS:
+        print(f"\n{table}:")
     for index in indexes.search_indexes().values():
         print(f"{index.name:24} {_described(indexes.status(catalog, index))}\n    {index.serves}")
 

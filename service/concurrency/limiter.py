@@ -51,15 +51,25 @@ class Slot:
 class FairLimiter:
     """Assigns slots to the customer with the fewest slots; among equals, to the one served least recently.
 
-    Slots are kept free for new customers: with n active customers, none gets more than 1/(n+1) of all slots. A full
-    queue refuses the newest request of the customer with the longest queue.
+    Slots are kept free for new customers: with n active customers, none gets more than 1/(n+1) of all slots. Customers
+    whose last request failed get at most half of all slots together, so that those of a server that hangs do not
+    occupy all. A full queue refuses the newest request of the customer with the longest queue.
     """
 
     def __init__(self, limits: LimiterSettings) -> None:
         self._limits = limits
+        self._half = max(1, limits.concurrency // 2)
         self._active: Counter[Hashable] = Counter()
         self._queues: OrderedDict[Hashable, Queue] = OrderedDict()  # The customer served least recently first.
+        self._failing: set[Hashable] = set()
         self.waiting = 0
+
+    def report(self, customer: Hashable, *, failed: bool) -> None:
+        """Notes whether the last request of the customer failed. Call it before releasing the slot."""
+        if failed:
+            self._failing.add(customer)
+        else:
+            self._failing.discard(customer)
 
     @asynccontextmanager
     async def slot(self, customer: Hashable, wait: float | None = None) -> AsyncIterator[Slot]:
@@ -81,6 +91,8 @@ class FairLimiter:
     def _has_slot(self, customer: Hashable) -> bool:
         """True if the customer can have a slot now. A queued request would have it already, so none is overtaken."""
         limits = self._limits
+        if customer in self._failing and sum(map(self._active.__getitem__, self._failing)) >= self._half:
+            return False
         return self._active.total() < limits.concurrency and self._active[customer] < self._share(customer)
 
     def _share(self, customer: Hashable) -> int:

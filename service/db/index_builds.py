@@ -16,6 +16,7 @@ from psycopg2.extensions import cursor as Cursor
 from service.db import indexes
 from service.db.indexes import Catalog, Index, SearchIndex, Table
 from service.db.schema import SchemaError
+from service.schemas.resource import CALLS
 
 LOCK_TIMEOUT = "1s"
 MAX_ATTEMPTS = 300
@@ -24,7 +25,7 @@ ADVISORY_LOCK = 0x6364722D696478  # "cdr-idx"
 OWNER = """
 SELECT pg_has_role(relowner, 'USAGE'), current_user, pg_get_userbyid(relowner)
   FROM pg_class
- WHERE oid = to_regclass('cdr.cdr')
+ WHERE oid = to_regclass(%s)
 """
 TRIGRAMS = (
     "SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'pg_trgm'"
@@ -33,32 +34,32 @@ TRIGRAMS = (
 Say = Callable[[str], None]
 
 
-def inspect(dsn: str) -> Catalog:
-    """The catalog of a database. Raises SchemaError."""
+def inspect(dsn: str, table: str = CALLS) -> Catalog:
+    """The catalog of a table of calls. Raises SchemaError."""
     with _session(dsn) as cursor:
-        return _catalog(cursor)
+        return _catalog(cursor, table)
 
 
-def create(dsn: str, wanted: Sequence[SearchIndex], say: Say) -> None:
-    """Build the missing indexes. Raises SchemaError, KeyboardInterrupt."""
+def create(dsn: str, wanted: Sequence[SearchIndex], say: Say, table: str = CALLS) -> None:
+    """Build the missing indexes of a table of calls. Raises SchemaError, KeyboardInterrupt."""
     with _session(dsn) as cursor:
-        _require_rights(cursor)
+        _require_rights(cursor, table)
         if any(index.is_trigram for index in wanted):
             _require_trigrams(cursor)
         for index in wanted:
-            _create(cursor, index, say)
+            _create(cursor, table, index, say)
 
 
-def drop(dsn: str, unwanted: Sequence[SearchIndex], say: Say) -> None:
-    """Drop all indexes with these definitions, regardless of their names. Raises SchemaError, KeyboardInterrupt."""
+def drop(dsn: str, unwanted: Sequence[SearchIndex], say: Say, table: str = CALLS) -> None:
+    """Drop a table's indexes with these definitions and any name. Raises SchemaError, KeyboardInterrupt."""
     with _session(dsn) as cursor:
-        _require_rights(cursor)
+        _require_rights(cursor, table)
         for index in unwanted:
-            _drop(cursor, index, say)
+            _drop(cursor, table, index, say)
 
 
-def _create(cursor: Cursor, wanted: SearchIndex, say: Say) -> None:
-    catalog = _catalog(cursor)
+def _create(cursor: Cursor, calls: str, wanted: SearchIndex, say: Say) -> None:
+    catalog = _catalog(cursor, calls)
     parents = [table for table in catalog.tables if table.kind == "p"]
     for table in parents:
         if not catalog.of(table, wanted):
@@ -101,9 +102,9 @@ def _attach(cursor: Cursor, wanted: SearchIndex, table: Table, say: Say) -> bool
     return False
 
 
-def _drop(cursor: Cursor, unwanted: SearchIndex, say: Say) -> None:
+def _drop(cursor: Cursor, calls: str, unwanted: SearchIndex, say: Say) -> None:
     """Drops the parent's index, which also drops all attached ones; drops the others concurrently."""
-    for table in _catalog(cursor).tables:
+    for table in _catalog(cursor, calls).tables:
         for index in _found(cursor, unwanted, table):
             if index.parent:
                 continue
@@ -136,11 +137,11 @@ def _locked(cursor: Cursor, statement: str, say: Say) -> None:
     raise SchemaError(f"No lock after {MAX_ATTEMPTS} attempts: {statement}. Run the same command to continue.")
 
 
-def _require_rights(cursor: Cursor) -> None:
-    cursor.execute(OWNER)
+def _require_rights(cursor: Cursor, table: str) -> None:
+    cursor.execute(OWNER, (table,))
     for owns, role, owner in cursor:
         if not owns:
-            raise SchemaError(f"The role {role} may not change indexes of cdr.cdr; use its owner {owner}.")
+            raise SchemaError(f"The role {role} may not change indexes of {table}; use its owner {owner}.")
     cursor.execute("SELECT pg_try_advisory_lock(%s)", (ADVISORY_LOCK,))
     if cursor.fetchone() != (True,):
         raise SchemaError("Another process is building or dropping indexes of this database.")
@@ -160,10 +161,10 @@ def _require_trigrams(cursor: Cursor) -> None:
         cursor.execute("SELECT set_config('search_path', quote_ident(%s), false)", (schema,))
 
 
-def _catalog(cursor: Cursor) -> Catalog:
-    catalog = indexes.read_catalog(cursor)
+def _catalog(cursor: Cursor, table: str) -> Catalog:
+    catalog = indexes.read_catalog(cursor, table)
     if not catalog.tables:
-        raise SchemaError("The table cdr.cdr does not exist in this database.")
+        raise SchemaError(f"The table {table} does not exist in this database.")
     return catalog
 
 

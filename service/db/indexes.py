@@ -1,4 +1,4 @@
-"""Optional search indexes: their definitions, and the partitions of cdr.cdr that have them, regardless of names."""
+"""Optional search indexes: their definitions, and the partitions of a table that have them, regardless of names."""
 
 import re
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ CREATE_INDEX = re.compile(r"CREATE INDEX IF NOT EXISTS \w+\s+ON ([\w.]+) (\([^;]
 TABLES = """
 SELECT tree.relid::bigint,
        tree.parentrelid::bigint,
-       format('%I.%I', nspname, relname),
+       format('%%I.%%I', nspname, relname),
        relkind,
        pg_get_expr(relpartbound, pg_class.oid),
        greatest(reltuples, 0)::bigint
-  FROM pg_partition_tree(to_regclass('cdr.cdr')) AS tree
+  FROM pg_partition_tree(to_regclass(%s)) AS tree
   JOIN pg_class ON pg_class.oid = tree.relid
   JOIN pg_namespace ON pg_namespace.oid = relnamespace
  ORDER BY tree.level
@@ -46,7 +46,7 @@ SELECT attname, avg(avg_width)::float
   FROM pg_stats
  WHERE (schemaname, tablename) IN (
          SELECT nspname, relname
-           FROM pg_partition_tree(to_regclass('cdr.cdr')) AS tree
+           FROM pg_partition_tree(to_regclass(%s)) AS tree
            JOIN pg_class ON pg_class.oid = tree.relid
            JOIN pg_namespace ON pg_namespace.oid = relnamespace
        )
@@ -67,6 +67,12 @@ class SearchIndex:
         return self.definition.split("(")[1].split()[0]
 
     @property
+    def resources(self) -> tuple[str, ...]:
+        """The types of the resources whose filters use it."""
+        named = self.serves.partition(":")[0]
+        return ("cdrs", "incoming-cdrs") if named == "both resources" else (named,)
+
+    @property
     def is_trigram(self) -> bool:
         return "gin_trgm_ops" in self.definition
 
@@ -77,7 +83,7 @@ class SearchIndex:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """cdr.cdr or a partition. `kind`: p (partitioned), r (ordinary) or f (foreign). `name` is quoted."""
+    """A table of calls or a partition. `kind`: p (partitioned), r (ordinary) or f (foreign). `name` is quoted."""
 
     oid: int
     parent: int | None
@@ -102,7 +108,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Catalog:
-    """cdr.cdr and all its partitions, parents before children, with their indexes."""
+    """A table of calls and all its partitions, parents before children, with their indexes."""
 
     tables: tuple[Table, ...]
     indexes: tuple[Index, ...]
@@ -170,12 +176,12 @@ def definition_of(statement: str) -> str:
     return " ".join(text.replace("varchar_pattern_ops", "text_pattern_ops").rstrip("; \n").split())
 
 
-def read_catalog(cursor: Cursor) -> Catalog:
-    """The current tables and indexes; no tables if cdr.cdr does not exist."""
-    cursor.execute(TABLES)
+def read_catalog(cursor: Cursor, table: str) -> Catalog:
+    """The current partitions and indexes of a table; no tables if it does not exist."""
+    cursor.execute(TABLES, (table,))
     tables = tuple(Table(*row) for row in cursor.fetchall())
     indexes = read_indexes(cursor, [table.oid for table in tables])
-    cursor.execute(WIDTHS)
+    cursor.execute(WIDTHS, (table,))
     return Catalog(tables, indexes, dict(cursor.fetchall()))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from service.db.failures import one_line
 from service.db.partition_reader import IdRange, Partition, PartitionReader, moment
 from service.db.pool import Pool
-from service.db.search import Found, PartitionSearch
+from service.db.search import Division, Found, PartitionSearch
 from service.errors import ApiError
 from service.observability import metrics
 from service.observability.problem_log import ProblemLog
@@ -156,15 +156,17 @@ class PartitionDirectory:
             return True
         return bool(self._unbounded) or (place > 0 and self._ends[place - 1] > moment(text))
 
-    def _split(self) -> list[str]:
-        """Times that divide the partitions into groups of limited size, each on the same servers."""
-        moments, leaves, servers = [], 0, None
+    def _split(self) -> list[Division]:
+        """The time axis, divided so that each part has a limited number of leaves, all on the same servers."""
+        parts: list[Division] = []
+        leaves = 0
         for partition in self._by_time:
-            if leaves and (servers != partition.servers or leaves + len(partition.leaves) > SEARCHED_LEAVES):
-                moments.append(partition.time_range[0])  # type: ignore[index] # Not None for these.
+            if not parts or parts[-1][1] != partition.servers or leaves + len(partition.leaves) > SEARCHED_LEAVES:
+                start = partition.time_range[0] if parts and partition.time_range else None
+                parts.append((start, partition.servers))
                 leaves = 0
-            leaves, servers = leaves + len(partition.leaves), partition.servers
-        return moments
+            leaves += len(partition.leaves)
+        return parts or [(None, ())]
 
     def _likely(self, identifier: int) -> list[Partition]:
         if identifier > self._last:

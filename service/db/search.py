@@ -19,7 +19,8 @@ from service.schemas.resource import CALLS
 
 IDLE = 10.0  # Seconds after which the connections are closed, because their backends have cached every partition.
 
-Split = Callable[[], Sequence[str]]  # The times that divide the time axis, ascending, as PostgreSQL's text.
+Division = tuple[str | None, tuple[int, ...]]
+"""A part of the time axis: its start as PostgreSQL's text, None for the first part, and its foreign servers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,13 @@ class Found:
 
 
 class PartitionSearch:
-    """Searches while requests wait. `split` returns the times that divide the time axis; by default there are none."""
+    """Searches while requests wait. `split` returns the parts of the time axis, ascending; by default there is one."""
 
     def __init__(self, pool: Pool, table: str = CALLS, limits: SearchLimits = SearchLimits()) -> None:
         self._pool = pool
         self._table = table
         self._limits = limits
-        self.split: Split = tuple
+        self.split: Callable[[], Sequence[Division]] = lambda: [(None, ())]
         self._waiting: dict[int, asyncio.Future[Found]] = {}
         self._running: asyncio.Task[None] | None = None
         self._resting_until = 0.0
@@ -92,15 +93,20 @@ class PartitionSearch:
         asyncio.get_running_loop().call_later(IDLE, self._close_idle)
 
     async def _search(self, wanted: dict[int, asyncio.Future[Found]]) -> None:
-        """Searches all parts, even if some of them fail."""
+        """Searches all parts, even if some of them fail, but each foreign server that hangs only once."""
         moments: dict[int, list[str]] = {identifier: [] for identifier in wanted}
         failure: ApiError | None = None
-        for part in _parts(self.split()):
+        hanging: set[tuple[int, ...]] = set()
+        for part, servers in _parts(self.split()):
+            if servers in hanging:
+                continue
             text = read_sql("shapes/search").format(calls=self._table, where=part)
             try:
                 rows = await self._pool.fetch(Statement(text, {"ids": list(wanted)}, "search"))
             except (DatabaseFailedError, QueryTimeoutError) as error:
                 failure = error
+                if servers and isinstance(error, QueryTimeoutError):
+                    hanging.add(servers)
                 continue
             for identifier, moment in rows:
                 moments[identifier].append(moment)
@@ -112,10 +118,10 @@ class PartitionSearch:
             self._pool.close_idle()
 
 
-def _parts(split: Sequence[str]) -> list[str]:
-    """Conditions that divide the whole time axis at the given times."""
-    firsts = [None, *split]
-    return [_part(first, end) for first, end in zip(firsts, [*split, None], strict=True)]
+def _parts(split: Sequence[Division]) -> list[tuple[str, tuple[int, ...]]]:
+    """Conditions that divide the whole time axis, with the foreign servers of each part."""
+    ends = [*(first for first, _ in split[1:]), None]
+    return [(_part(first, end), servers) for (first, servers), end in zip(split, ends, strict=True)]
 
 
 def _part(first: str | None, end: str | None) -> str:

@@ -1,11 +1,12 @@
 """The benchmarks run on a tiny database; durations are not tested."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmarks import abuse, capacity, load, programs, rendering, report, search
+from benchmarks import abuse, capacity, load, many_partitions, programs, rendering, report, search
 from benchmarks.databases import Databases, Size, execute, ids
 from benchmarks.load import Job
 from benchmarks.programs import LISTS, TOKEN, Program
@@ -145,3 +146,10 @@ def test_a_model_is_compared_with_what_is_measured(databases: Databases, monkeyp
     assert all(value > 0 for one in measured for value in one.values.values())
     rows = list(capacity.compare(measured[:2], measured[2:]))[2:]
     assert [row.split(" | ")[1] for row in rows] == list(capacity.MODEL)
+
+
+def test_the_costs_of_partitions_are_measured(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many_partitions, "REPEATS", 1)
+    found = asyncio.run(many_partitions.Measurements(databases.dsn(TINY)).table())
+    assert len(found) == 7
+    assert all(seconds > 0 for seconds in found.values())

@@ -1,11 +1,9 @@
 """Standbys that are promoted, hang, or do not report their lag; hosts by target_session_attrs."""
 
 import asyncio
-import os
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg2
@@ -20,6 +18,7 @@ from service.errors import DatabaseUnavailableError
 from service.web.keys import STATE
 from tests.conftest import Serve
 from tests.load import until
+from tests.programs import hanging
 from tests.standby import Standby, execute
 
 pytestmark = pytest.mark.slow
@@ -119,25 +118,11 @@ async def test_while_replicas_are_not_checked_none_is_read_from(primary: Server,
     assert not watched.replica.healthy
 
 
-def descendants(pid: int) -> list[int]:
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    found = [int(line) for line in children.stdout.split()]
-    return [pid, *(grandchild for child in found for grandchild in descendants(child))]
-
-
 @pytest.fixture
 def hang(standby: Standby) -> Iterator[Callable[[], None]]:
     """Stops every process of the standby."""
-    stopped: list[int] = []
-
-    def stop() -> None:
-        for pid in descendants(standby.server.pid):
-            os.kill(pid, signal.SIGSTOP)
-            stopped.append(pid)
-
-    yield stop
-    for pid in stopped:
-        os.kill(pid, signal.SIGCONT)
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(hanging(standby.server.pid))
 
 
 async def test_statements_on_a_standby_that_hangs_are_run_on_the_primary(

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from service.db import schema
+from service.db import index_builds, indexes, schema
 from service.db.pool import Limits, Pool
 from service.db.schema_check import SchemaCheck
 from service.web.keys import STATE
@@ -105,3 +105,28 @@ def test_partitions_are_made_for_both_tables(both: Data) -> None:
     names = [f"{table}_{day.replace('-', '_')}" for table in ("cdr.cdr", TABLE)]
     assert run(words, **settings).stdout.split() == names
     assert run(words, **settings).stdout == "All partitions exist already.\n"
+
+
+def test_each_table_gets_the_search_indexes_of_its_resources(both: Data) -> None:
+    settings = {"DATABASES__CDR__DSN": both.dsn, **SETTING}
+    words = ["database", "indexes"]
+    names = ("local_tag", "orig_call_id", "term_call_id")
+
+    def built() -> dict[str, list[bool]]:
+        """Which of the indexes all partitions of a table have."""
+        found = {}
+        for table in ("cdr.cdr", TABLE):
+            catalog = index_builds.inspect(both.dsn, table)
+            states = [indexes.status(catalog, indexes.search_indexes()[name]) for name in names]
+            assert all(state.built in (0, state.possible) and state.possible for state in states)
+            found[table] = [state.built > 0 for state in states]
+        return found
+
+    created = run([*words, "--create", *names], **settings)
+    assert created.returncode == 0, created.stderr
+    assert built() == {"cdr.cdr": [True, False, True], TABLE: [True, True, False]}
+    shown = run(words, **settings).stdout
+    assert shown.count("local_tag ") == 2
+    assert f"\n{TABLE}:\n" in shown
+    assert run([*words, "--drop", *names], **settings).returncode == 0
+    assert built() == {"cdr.cdr": [False] * 3, TABLE: [False] * 3}

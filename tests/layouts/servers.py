@@ -17,6 +17,7 @@ from service.demo.postgres import Server
 from service.files import SQL
 from tests.conftest import MEMORY
 from tests.corpus import copy_rows
+from tests.programs import hanging
 
 GUIDE = Path(__file__).parents[2] / "docs" / "scaling.md"
 ROLE = "cdr_api"
@@ -87,6 +88,18 @@ def statements(title: str, day: datetime = EXAMPLE) -> str:
     return re.sub("|".join(names), lambda match: names[match[0]], found)
 
 
+def for_shards(text: str, number: int) -> str:
+    """Statements of the guide, which has two shards, for another number of shards."""
+    names = ", ".join(rf"\1_{other}" for other in range(1, number))
+    found = []
+    for statement in re.findall(r"[^;]+;\n", text.replace("MODULUS 2", f"MODULUS {number}")):
+        found.append(re.sub(r"(\S+)_1 TO", f"{names} TO", statement))
+        if "SERVER shard_1" in statement:
+            for other in range(2, number):
+                found.append(re.sub(r"(shard[_-]|_(?=1 PARTITION)|REMAINDER )1", rf"\g<1>{other}", statement))
+    return "".join(found)
+
+
 class Servers:
     """The server of the DSN and those behind it, each with the same databases."""
 
@@ -136,7 +149,7 @@ class Servers:
 
     def follow(self, name: str, database: str, title: str, day: datetime = EXAMPLE) -> None:
         """Runs what the guide says, with these servers' addresses, without passwords, and without the role."""
-        text = statements(title, day)
+        text = for_shards(statements(title, day), len(self.behind))
         for other in self.behind:
             guess = rf"host '{other.replace('_', '-')}\.example\.net', port '5432', dbname 'cdr'"
             port = self.running[other].port
@@ -169,6 +182,12 @@ class Servers:
     def settings(self, database: str) -> dict[str, str]:
         """What the service is started with."""
         return {"DATABASES__CDR__DSN": self.dsn(database), "DATABASES__ROUTING__DSN": self.dsn(database)}
+
+    @contextmanager
+    def hanging(self, name: str) -> Iterator[None]:
+        """One of them does not respond, inside the block."""
+        with hanging(self.running[name].pid):
+            yield
 
     @contextmanager
     def dead(self, name: str) -> Iterator[None]:

@@ -1,15 +1,32 @@
 """Old days on another server, which may be unavailable."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
 
-from service.db import schema
+from service.db import partitions, schema
+from service.db.pool import Pool, Rows
 from service.db.schema import SchemaError
+from service.db.statement import Statement
+from service.web.keys import STATE
 from tests.conftest import Api, Serve
-from tests.layouts.checks import EVER, Answers, all_calls_of, started
-from tests.layouts.servers import DAY, DAYS, FIRST, TODAY, Layout, Servers, calls_of, days, golden_days, name_of, plain
+from tests.layouts.checks import EVER, TOO_LATE, Answers, all_calls_of, started
+from tests.layouts.servers import (
+    DAY,
+    DAYS,
+    FIRST,
+    TODAY,
+    VENDORS,
+    Layout,
+    Servers,
+    calls_of,
+    days,
+    golden_days,
+    name_of,
+    plain,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +90,46 @@ async def test_a_dead_archive_does_not_keep_what_is_here_from_being_found(
         layout.execute("DELETE FROM cdr.cdr WHERE id = 3 AND vendor_id = 2 AND time_start = %s", (TODAY - DAY,))
     assert "statement=id_range" in capsys.readouterr().out
     assert await statuses(before, 1, calls_of(1, DAYS - 1)[:2]) == {200}
+
+
+async def test_a_hanging_archive_delays_only_requests_for_its_days(
+    serve: Serve, servers: Servers, layout: Layout
+) -> None:
+    api = await started(serve, {**layout.calls, "DATABASES__STATEMENT_TIMEOUT": "2"})
+    with servers.hanging("archive"):
+        asked = [asyncio.create_task(api.get(f"incoming-cdrs?{EVER}&sort=id", vendor)) for vendor in VENDORS]
+        for ago in range(DAYS - 3):
+            assert await statuses(api, 1, calls_of(1, ago)[::13]) == {200}
+        recent = f"filter[time_start_gteq]={FIRST + 3 * DAY:%Y-%m-%d}"
+        for form in ("", "&page[after]=", "&format=csv"):
+            assert (await api.get(f"incoming-cdrs?{recent}{form}", 1)).status == 200
+        assert {answer.status for answer in await asyncio.gather(*asked)} <= TOO_LATE
+        assert await statuses(api, 1, calls_of(1, DAYS - 1)[:1]) <= TOO_LATE
+        assert await statuses(api, 1, [10**9]) <= TOO_LATE  # It may be in the archive.
+        parts = await api.client.app[STATE].services.parts()
+        assert [part.problems for part in parts.values()] == [[], []]
+    assert await statuses(api, 1, calls_of(1, DAYS - 1)[:2]) == {200}
+
+
+async def test_a_search_waits_only_once_for_a_hanging_archive(
+    serve: Serve, servers: Servers, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "SEARCHED_LEAVES", 1)
+    searches = []
+    fetch = Pool.fetch
+
+    async def noted(self: Pool, statement: Statement) -> Rows:
+        if statement.name == "search":
+            searches.append(statement.text)
+        return await fetch(self, statement)
+
+    monkeypatch.setattr(Pool, "fetch", noted)
+    api = await started(serve, {**layout.calls, "DATABASES__STATEMENT_TIMEOUT": "2"})
+    assert await statuses(api, 1, [10**9]) == {404}
+    everywhere, searches[:] = list(searches), []
+    with servers.hanging("archive"):
+        assert await statuses(api, 1, [10**9]) <= TOO_LATE
+    assert searches == [everywhere[0], *everywhere[3:]]  # The first of the three archived days, and all others.
 
 
 async def test_a_day_goes_to_the_archive_and_back_and_no_answer_changes(

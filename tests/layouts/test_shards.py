@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import product
 
 import psycopg2
 import pytest
@@ -19,7 +20,7 @@ from service.query import Caller, CursorPage, Filter, Page, Query, Sort
 from service.schemas.resource import configured
 from service.web.keys import STATE
 from tests.conftest import Api, Serve
-from tests.layouts.checks import EVER, Answers, started
+from tests.layouts.checks import EVER, TOO_LATE, Answers, started
 from tests.layouts.servers import (
     DAY,
     DAYS,
@@ -35,24 +36,27 @@ from tests.layouts.servers import (
     started_by,
     statements,
 )
+from tests.load import until
 
-SHARDS = ("shard_0", "shard_1")
+TWO_OR_THREE = pytest.mark.parametrize(
+    "servers", [2, pytest.param(3, marks=pytest.mark.slow)], ids="{} shards".format, indirect=True
+)
 
 
 def divided(servers: Servers, database: str, these: list[datetime]) -> None:
     servers.apply(database)
-    for shard in SHARDS:
+    for shard in servers.behind:
         servers.follow(shard, database, "shard once")
     servers.follow("server", database, "coordinator once")
     for day in these:
-        for shard in SHARDS:
+        for shard in servers.behind:
             servers.follow(shard, database, "shard day", day)
         servers.follow("server", database, "coordinator day", day)
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    with Servers(SHARDS) as made:
+@pytest.fixture(scope="module", params=[2], ids="{} shards".format)
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
+    with Servers([f"shard_{number}" for number in range(request.param)]) as made:
         divided(made, "calls", days())
         made.fill("calls")
         yield made
@@ -82,11 +86,12 @@ class TestAnswers(Answers):
 def shard_of(servers: Servers, vendor: int) -> str:
     """Which shard holds a vendor's calls, by PostgreSQL's own hash."""
     [(oid,)] = servers.run("server", "calls", f"SELECT 'cdr.{name_of(TODAY)}'::regclass::oid")
+    count = len(servers.behind)
     held = [
-        servers.run("server", "calls", f"SELECT satisfies_hash_partition({oid}, 2, {n}, {vendor})") == [(True,)]
-        for n in range(2)
+        servers.run("server", "calls", f"SELECT satisfies_hash_partition({oid}, {count}, {n}, {vendor})") == [(True,)]
+        for n in range(count)
     ]
-    return SHARDS[held.index(True)]
+    return servers.behind[held.index(True)]
 
 
 def plan(servers: Servers, statement: Statement) -> str:
@@ -112,36 +117,48 @@ def query(vendor: int, window: Page | CursorPage, first: int, last: int) -> Quer
     return Query(resource, columns, Caller(vendor, None, False), bounds, (Sort("time_start"), Sort("id")), window)
 
 
+def one_of_each(servers: Servers) -> list[int]:
+    """A vendor of each shard."""
+    by_shard = {shard_of(servers, vendor): vendor for vendor in VENDORS}
+    assert set(by_shard) == set(servers.behind)
+    return list(by_shard.values())
+
+
+@TWO_OR_THREE
 def test_a_vendors_list_reads_only_its_days_on_its_shard_which_filters_and_sorts(servers: Servers) -> None:
     position = ((FIRST + 2 * DAY).isoformat(), "700")
-    for window in (Page(size=50), CursorPage(size=50, after=position)):
-        text = plan(servers, select.records(query(1, window, 1, 3)))
-        number = SHARDS.index(shard_of(servers, 1))
+    for vendor, window in product(one_of_each(servers), (Page(size=50), CursorPage(size=50, after=position))):
+        text = plan(servers, select.records(query(vendor, window, 1, 3)))
+        number = servers.behind.index(shard_of(servers, vendor))
         expected = {f"{name_of(FIRST + day * DAY)}_{number}" for day in (1, 2)}
-        assert tables_in(text) <= expected
-        assert "vendor_id = 1" in text
+        assert set() < tables_in(text) <= expected
+        assert f"vendor_id = {vendor}" in text
         assert "ORDER BY" in text
         assert "Sort" not in text.replace("Sort Key", "")
 
 
+@TWO_OR_THREE
 def test_a_vendors_total_reads_only_its_days_on_its_shard(servers: Servers) -> None:
-    number = SHARDS.index(shard_of(servers, 1))
-    text = plan(servers, select.count(query(1, Page(), 1, 3)))
-    assert tables_in(text) == {f"{name_of(FIRST + day * DAY)}_{number}" for day in (1, 2)}
-    assert "time_start >= " in text.partition("Remote SQL")[2]
+    for vendor in one_of_each(servers):
+        number = servers.behind.index(shard_of(servers, vendor))
+        text = plan(servers, select.count(query(vendor, Page(), 1, 3)))
+        assert tables_in(text) == {f"{name_of(FIRST + day * DAY)}_{number}" for day in (1, 2)}
+        assert "time_start >= " in text.partition("Remote SQL")[2]
 
 
+@TWO_OR_THREE
 def test_a_look_up_asks_one_shard_in_whatever_way_it_is_made(servers: Servers) -> None:
-    wanted = query(1, Page(), 0, DAYS)
     [(oid,)] = servers.run("server", "calls", f"SELECT 'cdr.{name_of(TODAY)}'::regclass::oid")
     day = (TODAY.isoformat(), (TODAY + DAY).isoformat())
-    for statement in (
-        select.by_id_in_partition(wanted, 5, f"cdr.{name_of(TODAY)}", oid),
-        select.by_id(wanted, 5, [day]),
-        select.by_id(wanted, 5, [(day[0], day[0])]),
-    ):
-        number = SHARDS.index(shard_of(servers, 1))
-        assert tables_in(plan(servers, statement)) == {f"{name_of(TODAY)}_{number}"}
+    for vendor in one_of_each(servers):
+        wanted = query(vendor, Page(), 0, DAYS)
+        for statement in (
+            select.by_id_in_partition(wanted, 5, f"cdr.{name_of(TODAY)}", oid),
+            select.by_id(wanted, 5, [day]),
+            select.by_id(wanted, 5, [(day[0], day[0])]),
+        ):
+            number = servers.behind.index(shard_of(servers, vendor))
+            assert tables_in(plan(servers, statement)) == {f"{name_of(TODAY)}_{number}"}
 
 
 async def statuses(api: Api, vendor: int, identifiers: list[int]) -> set[int]:
@@ -174,6 +191,60 @@ async def test_with_a_dead_shard_calls_of_the_other_are_found(
             assert [part.problems for part in parts.values()] == [[], []]
     assert "could not connect to server" in capsys.readouterr().out
     assert await statuses(before, 1, calls_of(1, 2)[:3]) == {200}
+
+
+@pytest.mark.slow
+async def test_a_hanging_shard_does_not_occupy_the_slots_of_other_customers(
+    serve: Serve, servers: Servers, layout: Layout
+) -> None:
+    """More customers than slots wait for the shard. Others would get 503 if they had to wait for one of them."""
+    hung = max(servers.behind, key=lambda shard: sum(shard_of(servers, vendor) == shard for vendor in VENDORS))
+    waiting = [vendor for vendor in VENDORS if shard_of(servers, vendor) == hung]
+    other = lucky(servers, hung)
+    limits = {
+        "DATABASES__STATEMENT_TIMEOUT": "2",
+        "DATABASES__CDR__POOL_SIZE": str(len(waiting)),
+        "OVERLOAD__WAIT": "1",
+    }
+    api = await started(serve, layout.calls | limits)
+    path = f"incoming-cdrs?{EVER}"
+    done = asyncio.Event()
+
+    async def insist(vendor: int) -> set[int]:
+        found = set()
+        while not done.is_set():
+            found.add((await api.get(path, vendor)).status)
+        return found
+
+    with servers.hanging(hung):
+        assert {answer.status for answer in await asyncio.gather(*(api.get(path, one) for one in waiting))} <= TOO_LATE
+        insisting = [asyncio.create_task(insist(vendor)) for vendor in waiting * 2]
+        limiter = api.client.app[STATE].limiter
+        await until(lambda: limiter.waiting > 0)
+        for ago in range(DAYS):
+            assert await statuses(api, other, calls_of(other, ago)[::13]) == {200}
+            for form in ("", "&page[after]=", "&page[size]=1000", "&format=csv"):
+                assert (await api.get(f"{path}{form}", other)).status == 200
+        done.set()
+        assert set().union(*await asyncio.gather(*insisting)) <= TOO_LATE
+        assert await statuses(api, other, [10**9]) <= TOO_LATE  # It cannot be said that there is no such call.
+        parts = await api.client.app[STATE].services.parts()
+        assert [part.problems for part in parts.values()] == [[], []]
+    for vendor in waiting:
+        assert (await api.get(path, vendor)).status == 200
+
+
+@pytest.mark.slow
+async def test_the_service_starts_while_a_shard_hangs(serve: Serve, servers: Servers, layout: Layout) -> None:
+    servers.follow("server", "calls", "coordinator network")
+    hung = shard_of(servers, 1)
+    other = lucky(servers, hung)
+    with servers.hanging(hung):
+        api = await started(serve, {**layout.calls, "DATABASES__STATEMENT_TIMEOUT": "2"})
+        for ago in range(DAYS):
+            assert await statuses(api, other, calls_of(other, ago)[::13]) == {200}
+        assert await statuses(api, 1, calls_of(1, 2)[:1]) <= TOO_LATE
+    assert await statuses(api, 1, calls_of(1, 2)[:3]) == {200}
 
 
 FORMS = ("", "page[size]=1000", "page[size]=1000&page[after]=", "format=csv", "format=csv&count=true")
@@ -228,7 +299,7 @@ async def test_with_a_second_table_a_customers_calls_are_on_one_shard(
 ) -> None:
     servers.follow("server", "calls", "coordinator originated")
     for day in days():
-        for shard in SHARDS:
+        for shard in servers.behind:
             servers.run(shard, "calls", for_customers(statements("shard day", day)))
         servers.run("server", "calls", for_customers(statements("coordinator day", day)))
         servers.follow("server", "calls", "coordinator originated day", day)

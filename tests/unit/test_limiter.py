@@ -162,3 +162,25 @@ async def test_a_full_queue_refuses_one_whose_own_queue_is_the_longest() -> None
     await people.come(*"xaabb")
     await people.come("a")
     assert people.refused == ["queue"]
+
+
+async def test_customers_whose_requests_fail_share_half_of_the_slots() -> None:
+    people = await crowd(4, 2)
+    for customer in "abcd":
+        people.turns.report(customer, failed=True)
+    await people.come(*"abcd")
+    assert (people.names, people.turns.waiting) == ("ab", 2)
+    await people.come(*"ef")
+    assert people.names == "abef"
+    people.turns.report("c", failed=False)
+    await people.finish("e")
+    assert people.names == "abfc"
+
+
+async def test_a_customer_whose_requests_fail_still_gets_a_slot() -> None:
+    people = await crowd(1, 1)
+    people.turns.report("a", failed=True)
+    await people.come(*"aa")
+    assert (people.names, people.turns.waiting) == ("a", 1)
+    await people.finish("a")
+    assert people.names == "a"

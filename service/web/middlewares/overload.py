@@ -9,23 +9,31 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from service.concurrency.limiter import LimitExceededError
-from service.errors import busy
+from service.errors import DatabaseFailedError, DatabaseUnavailableError, QueryTimeoutError, busy
 from service.observability import metrics
 from service.web.keys import CALLER, SLOT, STATE
+
+FAILURES = (DatabaseFailedError, DatabaseUnavailableError, QueryTimeoutError)
 
 
 @web.middleware
 async def overload(request: web.Request, handler: Handler) -> web.StreamResponse:
     if CALLER not in request:  # Logins have another limiter.
         return await handler(request)
+    limiter, customer = request.app[STATE].limiter, request[CALLER].customer_id
     try:
-        request[SLOT] = slot = await request.app[STATE].limiter.acquire(request[CALLER].customer_id)
+        request[SLOT] = slot = await limiter.acquire(customer)
     except LimitExceededError as error:
         metrics.REQUESTS_REFUSED.labels(error.reason).inc()
         raise busy("Too many requests are waiting.") from error
     try:
         if request.transport is None:  # The client disconnected while the request waited.
             raise asyncio.CancelledError
-        return await handler(request)
+        response = await handler(request)
+        limiter.report(customer, failed=False)
+        return response
+    except FAILURES:
+        limiter.report(customer, failed=True)
+        raise
     finally:
         slot.release()
