@@ -299,7 +299,7 @@ def _name(text: str) -> str:
 
 
 def _plan_size(statement: Statement) -> int:
-    """The size of a plan in plans of one partition. Each further partition adds a third, about 35 KiB."""
+    """The size of a plan in plans of one partition. Each further partition adds about a third, 35 to 40 KiB."""
     return 1 + len(statement.partitions) // 3
 
 
