@@ -68,11 +68,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A prepared statement: its name, the statement that executes it, and its size in plans of one partition."""
+    """A prepared statement. `execute`: the statement that executes it. `size`: in plans of one partition.
+
+    `search`: it is a search, whose plan is removed if others need the room, not a look-up in one partition.
+    """
 
     name: str
     execute: str
     size: int
+    search: bool
 
 
 class Connection:
@@ -86,7 +90,7 @@ class Connection:
         self._limits = limits
         self._prefix = prefix
         self._aborted = False
-        self._known: set[str] = set()  # Texts of repeated statements that have been executed.
+        self._known: set[str] = set()  # Texts of look-ups that have been executed.
         self._prepared: dict[str, Plan] = {}  # By text, in order of their last use.
         self._partitions: set[int] = set()  # Partitions that were planned by other statements.
         self.cannot_prepare = False
@@ -176,8 +180,8 @@ class Connection:
         return self.cached_plans > self._limits.max_cached
 
     def has_seen(self, text: str) -> bool:
-        """True if the backend has executed the repeated statement before and has its table in the cache."""
-        return text in self._known
+        """True if the backend has prepared the repeated statement, or has the table of the look-up in its cache."""
+        return text in self._known or text in self._prepared
 
     def close(self) -> None:
         """Closes the connection; the server then cancels a running statement."""
@@ -234,31 +238,39 @@ class Connection:
         return raw.fetchall() if raw.description else []
 
     def _executable(self, statement: Statement) -> str:
-        """The text itself at its first use, PREPARE and EXECUTE at the second, then only EXECUTE."""
-        text, size = statement.text, _plan_size(statement)
+        """PREPARE and EXECUTE, then only EXECUTE; the text itself at the first use of a look-up, or without room."""
+        text, size, search = statement.text, _plan_size(statement), bool(statement.partitions)
         if text in self._prepared:
             self._prepared[text] = self._prepared.pop(text)  # The last one is the last used.
             return self._prepared[text].execute
-        if text not in self._known or self.cannot_prepare:
+        first = not search and text not in self._known
+        if first:
             self._known.add(text)
-            return text
-        freed = self._make_room(size) if size > 1 else ""
-        if self.cached_plans + size > self._limits.max_cached or len(self._prepared) >= self._limits.prepared:
-            return freed + text
+        freed = None if self.cannot_prepare else self._make_room(0 if first else size)
+        if first or freed is None:
+            return (freed or "") + text
         name, (body, arguments) = _name(text), numbered(text)
-        self._prepared[text] = Plan(name, f"EXECUTE {name} {arguments}", size)
+        self._prepared[text] = Plan(name, f"EXECUTE {name} {arguments}", size, search)
         return f"{freed}PREPARE {name} AS {body}; {self._prepared[text].execute}"
 
-    def _make_room(self, size: int) -> str:
-        """Removes the plans of searches that were not used for the longest time; returns the statements for it."""
-        removed = []
-        for text, plan in list(self._prepared.items()):
-            if self.cached_plans + size <= self._limits.max_cached:
+    def _make_room(self, size: int) -> str | None:
+        """Removes the plans of searches that were not used for the longest time; returns the statements for it.
+
+        None if a plan of `size` would not fit in without all of them; then none is removed.
+        """
+        removed: dict[str, Plan] = {}
+        cached, limits = self.cached_plans + size, self._limits
+        for text, plan in self._prepared.items():
+            if cached <= limits.max_cached and len(self._prepared) - len(removed) < limits.prepared:
                 break
-            if plan.size > 1:
-                removed.append(f"DEALLOCATE {plan.name}; ")
-                del self._prepared[text]
-        return "".join(removed)
+            if plan.search:
+                removed[text] = plan
+                cached -= plan.size
+        if cached > limits.max_cached or len(self._prepared) - len(removed) >= limits.prepared:
+            return None
+        for text in removed:
+            del self._prepared[text]
+        return "".join(f"DEALLOCATE {plan.name}; " for plan in removed.values())
 
 
 def hosts(dsn: str) -> Sequence[str]:
@@ -287,7 +299,7 @@ def _name(text: str) -> str:
 
 
 def _plan_size(statement: Statement) -> int:
-    """The size of a plan in plans of one partition. Each further partition adds a third, about 35 KiB."""
+    """The size of a plan in plans of one partition. Each further partition adds about a third, 35 to 40 KiB."""
     return 1 + len(statement.partitions) // 3
 
 

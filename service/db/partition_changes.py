@@ -1,6 +1,7 @@
 """Reads the change counters of partitions, which tell whether cached values of a partition are valid."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from service.db.partition_reader import moment, time_range
@@ -8,6 +9,8 @@ from service.db.pool import Pool
 from service.db.statement import Statement
 from service.statistics import buckets
 from service.statistics.partition_cache import PartitionState
+
+TIMEOUT = 3.0  # Seconds. It may wait for a lock; without the counters, nothing is cached.
 
 
 class PartitionChanges:
@@ -20,9 +23,8 @@ class PartitionChanges:
     async def read(self, oids: Sequence[int] | None = None) -> list[PartitionState]:
         """The partitions between two whole seconds, all or those with `oids`. Raises ApiError."""
         wanted = None if oids is None else list(oids)
-        rows = await self._primary.fetch(
-            Statement.from_file("queries/partition_changes", table=self._table, oids=wanted)
-        )
+        statement = Statement.from_file("queries/partition_changes", table=self._table, oids=wanted)
+        rows = await self._primary.fetch(replace(statement, timeout=TIMEOUT))
         return [
             PartitionState(oid, buckets.seconds(first), buckets.seconds(end), version)
             for oid, bounds, version in rows

@@ -16,7 +16,7 @@ from service.errors import QueryTimeoutError
 from service.query import CursorPage, Page, Query
 
 MAX_COUNTED = 10_000  # Matches of a part; with more, the total needs a separate statement.
-MAX_PREPARED_PARTITIONS = 200  # A plan needs about 35 KiB for each partition.
+MAX_PREPARED_PARTITIONS = 200  # A plan needs 35 to 40 KiB for each partition.
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +33,30 @@ class Calls:
 
     async def keys(self, query: Query, limit: int) -> Rows:
         """The rows of `select.keys`, prepared if that is faster. Raises ApiError."""
-        partitions = self.planned(query)
-        statement = replace(select.keys(query, limit, MAX_COUNTED), partitions=partitions)
-        possible = self.source.primary.limits.prepares and len(partitions) <= MAX_PREPARED_PARTITIONS
-        prepared = select.prepared_keys(query, limit, MAX_COUNTED) if possible else None
-        if prepared is None:
-            return await self.source.fetch(statement)
-        seconds = self.times.limit(prepared.text)
-        if seconds is not None:
+        prepared = self._prepared(query, limit)
+        seconds = self.times.limit(prepared.text) if prepared else None
+        if prepared and seconds is not None:
+            seconds = min(seconds, self.source.primary.limits.statement_timeout)
             try:
-                return await self.source.fetch(replace(prepared, repeated=True, timeout=seconds, partitions=partitions))
+                return await self.source.fetch(replace(prepared, timeout=seconds))
             except QueryTimeoutError:
                 self.times.exceeded(prepared.text)
         begin = monotonic()
-        rows = await self.source.fetch(statement)
-        self.times.measured(prepared.text, monotonic() - begin)
+        rows = await self.fetch(query, select.keys(query, limit, MAX_COUNTED))
+        if prepared:
+            self.times.measured(prepared.text, monotonic() - begin)
         return rows
+
+    def _prepared(self, query: Query, limit: int) -> Statement | None:
+        """The statement to prepare; None if none is prepared, or if too many partitions or unknown ones are planned."""
+        days = select.whole_days(query)
+        if days is None or not self.source.primary.limits.prepares:
+            return None
+        partitions = self.planned(replace(query, ranges=(days,)))
+        if not 0 < len(partitions) <= MAX_PREPARED_PARTITIONS:
+            return None
+        statement = select.prepared_keys(query, limit, MAX_COUNTED)
+        return statement and replace(statement, repeated=True, partitions=partitions)
 
 
 async def read(calls: Calls, query: Query, parts: Sequence[Part], limit: int) -> tuple[Rows, int | None]:

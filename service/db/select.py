@@ -116,17 +116,25 @@ def prepared_keys(query: Query, limit: int, max_count: int) -> Statement | None:
     use an index.
     """
     filters = [narrowed for condition in query.filters for narrowed in _without_prefix(condition)]
-    times = [condition for condition in query.filters if condition.column == "time_start" and condition.values]
-    first = max((t.values[0] for t in times if t.operator in ("eq", "gt", "gteq")), default=None)
-    last = min((t.values[0] for t in times if t.operator in ("eq", "lt", "lteq")), default=None)
     parameters = _scope(query.caller) | {"limit": limit, "max_count": max(limit, max_count)}
-    if first is None or query.ranges is not None or _keyset(query, {}) or not all(map(_is_preparable, filters)):
+    days = whole_days(query)
+    if days is None or query.ranges is not None or _keyset(query, {}) or not all(map(_is_preparable, filters)):
         return None
-    end = "infinity" if last is None or last > _LAST_DAY else (_day(last) + timedelta(days=1)).isoformat()
-    widened = replace(query, filters=tuple(filters), ranges=((_day(first).isoformat(), end),))
+    widened = replace(query, filters=tuple(filters), ranges=(days,))
     conditions = _conditions(widened, parameters, prepared=True)
     statement = _keys(widened, parameters, conditions)
     return replace(statement, text=statement.text.replace("%(customer_id)s", f"{query.caller.customer_id:d}"))
+
+
+def whole_days(query: Query) -> TimeRange | None:
+    """The time range of a query's filters, widened to whole days in UTC; None if it has no first time."""
+    times = [condition for condition in query.filters if condition.column == "time_start" and condition.values]
+    first = max((t.values[0] for t in times if t.operator in ("eq", "gt", "gteq")), default=None)
+    last = min((t.values[0] for t in times if t.operator in ("eq", "lt", "lteq")), default=None)
+    if first is None:
+        return None
+    end = UNBOUNDED if last is None or last > _LAST_DAY else (_day(last) + timedelta(days=1)).isoformat()
+    return _day(first).isoformat(), end
 
 
 def by_keys(query: Query, found: Sequence[Key]) -> Statement:

@@ -71,7 +71,7 @@ class TotalCounter:
         past, window = self._past.get(query.resource.table), _window(query)
         closed = await past.closed(*window) if past and window else ()
         if not past or not window or not closed:
-            return await self._count_at_once(query, select.count(query, self._timeout or None))
+            return await self._count_at_once(query, select.count(query, _left(deadline)))
         total = await self._count_past(query, past, closed, deadline)
         if rest := tuple(gaps(*window, closed)):
             query = replace(query, ranges=rest)

@@ -96,7 +96,7 @@ class PartitionCache(Generic[Value]):
         return entry.value if entry else None
 
     def keep(self, key: bytes, partition: PartitionState, made: float, value: Value, size: int = 1) -> None:
-        """Caches a value unless the partition has changed since `made`, the monotonic time at which reading began."""
+        """Caches a value, which is valid unless the partition has changed since `made`; see `Entry` for units."""
         place = key, partition.oid, partition.first, partition.end
         self._forget(place)
         self._entries[place] = Entry(made, value, size)

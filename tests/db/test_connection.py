@@ -63,6 +63,44 @@ async def test_plans_of_searches_make_room_for_others(empty_database: str) -> No
     connection.close()
 
 
+def search(number: int, partitions: int) -> Statement:
+    return replace(repeated(f"SELECT {number}, %(n)s::int"), partitions=tuple(range(partitions)))
+
+
+async def test_a_connection_lasts_however_many_searches_it_runs(empty_database: str) -> None:
+    connection = await Connection.open(empty_database, replace(LIMITS, prepared=100, cached_relations=250))
+    for number in range(300):
+        assert await connection.fetch(search(number, 100)) == [(number, 1)]
+        assert not connection.expired
+    assert connection.has_seen(search(299, 100).text)
+    assert not connection.has_seen(search(0, 100).text)
+    connection.close()
+
+
+async def test_plans_of_searches_make_room_for_look_ups(empty_database: str) -> None:
+    """Also those in few partitions, which nobody may search any more."""
+    connection = await Connection.open(empty_database, replace(LIMITS, prepared=5, cached_relations=20))
+    for number in range(10):
+        await connection.fetch(search(number, 2))
+    look_ups = [repeated(f"SELECT 'look-up {number}', %(n)s::int") for number in range(5)]
+    for statement in look_ups * 3:
+        await connection.fetch(statement)
+    names = await connection.fetch(Statement("SELECT statement FROM pg_prepared_statements"))
+    assert len(names) == 5
+    assert all("look-up" in text for (text,) in names)
+    assert not connection.expired
+    connection.close()
+
+
+async def test_no_plan_is_removed_for_a_search_that_cannot_fit_in(empty_database: str) -> None:
+    connection = await Connection.open(empty_database, replace(LIMITS, prepared=20, cached_relations=160))
+    for number, partitions in ((1, 30), (2, 120), (3, 30)):
+        assert await connection.fetch(search(number, partitions)) == [(number, 1)]
+    names = await connection.fetch(Statement("SELECT statement FROM pg_prepared_statements"))
+    assert sorted(text.partition(" AS SELECT ")[2][0] for (text,) in names) == ["1", "3"]
+    connection.close()
+
+
 async def test_a_prepared_statement_that_the_session_lost_is_prepared_again(empty_database: str) -> None:
     connection = await Connection.open(empty_database, replace(LIMITS, prepared=100, cached_relations=100))
     for number in (1, 2, 1, 2):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.db import select
+from service.db import partition_changes, select
 from service.db.partition_changes import PartitionChanges
 from service.db.pool import Limits, Pool, Rows
 from service.db.statement import Statement
@@ -287,6 +287,17 @@ async def test_locked_days_do_not_delay_the_check_of_changes(calls: Data) -> Non
         with calls.locked(partition(1)):
             assert await counting.total(since(2)) == DAYS - 1
         assert await counting.total(since(0)) == DAYS + 1
+
+
+async def test_a_check_of_changes_that_has_to_wait_leaves_time_to_count(
+    calls: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_changes, "TIMEOUT", 0.5)
+    async with opened(calls.dsn, limit=20) as counting:
+        with calls.locked("pg_catalog.pg_extension"):
+            assert await counting.total(since(0)) == DAYS + 1
+        assert (counting.groups, len(counting.rest)) == ([], 1)
+        assert counting.limits[-1] <= 19.5
 
 
 async def test_counts_of_a_replica_are_cached_once_it_must_have_the_changes(calls: Data) -> None:
