@@ -1,5 +1,6 @@
 """Authenticates a login, a password and a client address against the access rows (contract 20)."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from service.auth.passwords import PasswordChecker
@@ -26,13 +27,23 @@ class LoginService:
         self._passwords = passwords
         self._costs: TTLCache[None, int | None] = TTLCache("password_cost", COST_SECONDS, 1)
 
-    async def authenticate(self, login: str, password: str, address: str | None) -> int | None:
-        """The id of the access row, or None if the login fails for any reason. Raises ApiError if a database fails."""
-        row = None if "\0" in login else await self._source.login(login, address)  # PostgreSQL's text has no NUL.
-        cost = await self._costs.get(None, self._source.highest_cost)
+    async def authenticate(
+        self, login: str, password: str, address: str | None, finished: Callable[[], None]
+    ) -> int | None:
+        """The id of the access row, or None if the login fails for any reason. Raises ApiError if a database fails.
+
+        `finished` is called once, when nothing works on this login any more, even if the caller is cancelled before.
+        """
+        try:
+            row = None if "\0" in login else await self._source.login(login, address)  # PostgreSQL's text has no NUL.
+            cost = await self._costs.get(None, self._source.highest_cost)
+        except BaseException:
+            finished()
+            raise
         accepted = await self._passwords.check(
             password,
             row.password_digest if row else None,
+            finished,
             permitted=row is not None and row.permitted,
             cost=DEFAULT_COST if cost is None else cost,
         )

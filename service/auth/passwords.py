@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
@@ -23,13 +24,18 @@ class PasswordChecker:
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, "bcrypt", _lower_priority)
 
-    async def check(self, password: str, digest: str | None, *, permitted: bool, cost: int) -> bool:
+    async def check(
+        self, password: str, digest: str | None, finished: Callable[[], None], *, permitted: bool, cost: int
+    ) -> bool:
         """True if the password matches and the login is `permitted` from the client's address.
 
-        A failure takes as long as one hash of `cost`, or of the digest's cost if that is higher.
+        A failure takes as long as one hash of `cost`, or of the digest's cost if that is higher. `finished` is called
+        when the thread is free again, which may be later if the caller is cancelled.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, _check, password, digest, permitted, cost)
+        checking = self._executor.submit(_check, password, digest, permitted, cost)
+        checking.add_done_callback(lambda _: loop.call_soon_threadsafe(finished))
+        return await asyncio.wrap_future(checking)
 
     async def close(self) -> None:
         """Waits for running checks and cancels queued ones."""

@@ -1,5 +1,7 @@
 """Reads access rows by login. Nothing is cached, so changes take effect immediately."""
 
+from dataclasses import replace
+
 from service.db.pool import Pool
 from service.db.statement import Statement
 from service.query import LoginRow
@@ -13,7 +15,8 @@ class LoginRepository:
 
     async def login(self, login: str, address: str | None) -> LoginRow | None:
         """The row with exactly this login. An `address` of None is in no network. Raises ApiError."""
-        rows = await self._routing.fetch(Statement.from_file("queries/login", login=login, address=address))
+        statement = Statement.from_file("queries/login", login=login, address=address)
+        rows = await self._routing.fetch(replace(statement, repeated=True))
         return LoginRow(*rows[0]) if rows else None
 
     async def highest_cost(self) -> int | None:

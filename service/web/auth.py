@@ -1,7 +1,5 @@
 """The handlers of /auth: log in, show the session, log out (contract 20)."""
 
-import asyncio
-
 import orjson
 from aiohttp import web
 
@@ -60,15 +58,7 @@ async def _authenticate(request: web.Request, given: Credentials, client: str | 
     except LimitExceededError as full:
         metrics.REQUESTS_REFUSED.labels(full.reason).inc()
         raise busy("Too many logins are waiting.") from full
-    check = asyncio.create_task(state.services.logins.authenticate(given.login, given.password, client))
-
-    def ended(task: asyncio.Task[int | None]) -> None:
-        slot.release()
-        if not task.cancelled():
-            task.exception()  # Marks it as retrieved: the request may have been cancelled.
-
-    check.add_done_callback(ended)
-    return await asyncio.shield(check)
+    return await state.services.logins.authenticate(given.login, given.password, client, slot.release)
 
 
 def _count(outcome: str) -> None:
