@@ -180,9 +180,9 @@ def _writers(dsn: str) -> str:
         cursor.copy_expert(f"COPY {NEWEST.format(COPIED)} TO STDOUT", data)
     lines = ["\n| indexes | COPY, rows/s | single inserts, rows/s | size, % of the table |", "|---|---|---|---|"]
     base: tuple[float, float] | None = None
-    for name, chosen in SETS.items():
-        rates = [_written(dsn, chosen, data.getvalue()) for _ in range(3)]
-        copied, inserted, size = (median(values) for values in zip(*rates, strict=True))
+    rounds = [{name: _written(dsn, chosen, data.getvalue()) for name, chosen in SETS.items()} for _ in range(REPEATS)]
+    for name in SETS:
+        copied, inserted, size = (median(values) for values in zip(*(found[name] for found in rounds), strict=True))
         base = base or (copied, inserted)
         ratios = f"{copied:.0f} ({copied / base[0]:.2f}) | {inserted:.0f} ({inserted / base[1]:.2f})"
         lines.append(f"| {name} | {ratios} | {size:.0f} |")

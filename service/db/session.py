@@ -34,6 +34,7 @@ EXECUTION = {
     "constraint_exclusion": "partition",
     "jit": "off",  # Compiling costs more than these short statements take.
     "plan_cache_mode": "force_generic_plan",  # Prepared statements have the same plan every time; see `search_times`.
+    "cursor_tuple_fraction": "1",  # Cursors read all their rows, not just the first.
     "client_connection_check_interval": "1000",  # Cancels statements of disconnected clients.
     "lock_timeout": "0",  # statement_timeout includes the wait for a lock.
     "idle_session_timeout": "0",  # The pool keeps idle connections.
