@@ -37,6 +37,7 @@ ODD = {
     "constraint_exclusion": "off",
     "jit": "on",
     "plan_cache_mode": "force_custom_plan",
+    "cursor_tuple_fraction": "0.5",
     "client_connection_check_interval": "0",
     "lock_timeout": "1",
     "idle_session_timeout": "600000",
