@@ -20,7 +20,13 @@ LATE = 4  # Days before the first, for late calls.
 DAYS_AT_ONCE = 100  # Every partition and index of a transaction takes a lock.
 CUSTOMER = 1
 # Queries on the parent table need a lock for each of thousands of partitions, and plans need memory of the backends.
-OPTIONS = {"autovacuum": "off", "shared_buffers": "2GB", "max_locks_per_transaction": "2000", "max_wal_size": "8GB"}
+OPTIONS = {
+    "autovacuum": "off",
+    "shared_buffers": "2GB",
+    "max_connections": "300",  # Of all measured servers, which run at the same time.
+    "max_locks_per_transaction": "2000",
+    "max_wal_size": "8GB",
+}
 ROUTING = """
 INSERT INTO public.contractors (id, name, enabled, vendor, customer)
 SELECT id, 'benchmark ' || id, true, true, true FROM generate_series(1, 22) AS id ON CONFLICT DO NOTHING;
