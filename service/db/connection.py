@@ -1,12 +1,9 @@
 """One read-only connection to PostgreSQL. Repeated statements are prepared."""
 
 import asyncio
-import hashlib
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Self
 
 import aiopg
@@ -14,6 +11,7 @@ import psycopg2
 from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
 from psycopg2.extensions import UNICODE, make_dsn, parse_dsn
 
+from service.db.backend_cache import BackendCache
 from service.db.failures import one_line
 from service.db.session import Session
 from service.db.statement import Statement
@@ -23,7 +21,6 @@ Rows = list[tuple[Any, ...]]
 
 # Numerics and times stay PostgreSQL's text, which is exact and all that the renderer needs.
 TEXT = dict.fromkeys((1700, 1184), UNICODE)
-PARAMETER = re.compile(r"%\((\w+)\)s")
 POOLER = "if it is a pooler such as PgBouncer, set databases.transaction_pooling = true"
 
 # target_session_attrs as conditions on two properties of the server: in recovery, and read-only by default. The
@@ -66,19 +63,6 @@ class Limits:
         return max(self.cached_relations, 2 * self.prepared)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A prepared statement. `execute`: the statement that executes it. `size`: in plans of one partition.
-
-    `search`: it is a search, whose plan is removed if others need the room, not a look-up in one partition.
-    """
-
-    name: str
-    execute: str
-    size: int
-    search: bool
-
-
 class Connection:
     """Wraps a connection of aiopg and one cursor, which is reused.
 
@@ -90,9 +74,7 @@ class Connection:
         self._limits = limits
         self._prefix = prefix
         self._aborted = False
-        self._known: set[str] = set()  # Texts of look-ups that have been executed.
-        self._prepared: dict[str, Plan] = {}  # By text, in order of their last use.
-        self._partitions: set[int] = set()  # Partitions that were planned by other statements.
+        self._cache = BackendCache(limits.prepared, limits.max_cached)
         self.cannot_prepare = False
 
     @classmethod
@@ -164,7 +146,7 @@ class Connection:
     @property
     def cached_plans(self) -> int:
         """The number of tables and plans in the backend's caches."""
-        return len(self._known) + sum(plan.size for plan in self._prepared.values()) + len(self._partitions)
+        return self._cache.size
 
     @property
     def at_capacity(self) -> bool:
@@ -181,7 +163,7 @@ class Connection:
 
     def has_seen(self, text: str) -> bool:
         """True if the backend has prepared the repeated statement, or has the table of the look-up in its cache."""
-        return text in self._known or text in self._prepared
+        return self._cache.has_seen(text)
 
     def close(self) -> None:
         """Closes the connection; the server then cancels a running statement."""
@@ -194,9 +176,9 @@ class Connection:
 
     async def fetch(self, statement: Statement) -> Rows:
         """All rows. Raises QueryTimeoutError, psycopg2.Error, UnicodeDecodeError, and TimeoutError after `abort`."""
-        self._partitions.update(statement.partitions)
+        self._cache.partitions.update(statement.partitions)
         if statement.repeated and not self._limits.pooled:
-            fresh = statement.text not in self._prepared
+            fresh = statement.text not in self._cache.plans
             try:
                 return await self._run_prepared(statement)
             except InvalidSqlStatementName:  # The session was reset.
@@ -212,13 +194,15 @@ class Connection:
         return await self._run(self._prefix + _set_timeout(statement.timeout) + statement.text, statement)
 
     async def _run_prepared(self, statement: Statement) -> Rows:
+        timeout = _set_timeout(statement.timeout)
+        executable = self._cache.executable(statement, prepare=not self.cannot_prepare)
         try:
-            return await self._run(_set_timeout(statement.timeout) + self._executable(statement), statement)
+            return await self._run(timeout + executable, statement)
         except DuplicatePreparedStatement:  # The name is a digest, so it is the same statement.
-            return await self._run(_set_timeout(statement.timeout) + self._prepared[statement.text].execute, statement)
+            return await self._run(timeout + self._cache.plans[statement.text].execute, statement)
 
     async def _deallocate(self) -> None:
-        self._prepared.clear()
+        self._cache.plans.clear()
         await self._run("DEALLOCATE ALL", Statement(""))
 
     async def _run(self, text: str, statement: Statement) -> Rows:
@@ -237,41 +221,6 @@ class Connection:
         raw = self._cursor.raw
         return raw.fetchall() if raw.description else []
 
-    def _executable(self, statement: Statement) -> str:
-        """PREPARE and EXECUTE, then only EXECUTE; the text itself at the first use of a look-up, or without room."""
-        text, size, search = statement.text, _plan_size(statement), bool(statement.partitions)
-        if text in self._prepared:
-            self._prepared[text] = self._prepared.pop(text)  # The last one is the last used.
-            return self._prepared[text].execute
-        first = not search and text not in self._known
-        if first:
-            self._known.add(text)
-        freed = None if self.cannot_prepare else self._make_room(0 if first else size)
-        if first or freed is None:
-            return (freed or "") + text
-        name, (body, arguments) = _name(text), numbered(text)
-        self._prepared[text] = Plan(name, f"EXECUTE {name} {arguments}", size, search)
-        return f"{freed}PREPARE {name} AS {body}; {self._prepared[text].execute}"
-
-    def _make_room(self, size: int) -> str | None:
-        """Removes the plans of searches that were not used for the longest time; returns the statements for it.
-
-        None if a plan of `size` would not fit in without all of them; then none is removed.
-        """
-        removed: dict[str, Plan] = {}
-        cached, limits = self.cached_plans + size, self._limits
-        for text, plan in self._prepared.items():
-            if cached <= limits.max_cached and len(self._prepared) - len(removed) < limits.prepared:
-                break
-            if plan.search:
-                removed[text] = plan
-                cached -= plan.size
-        if cached > limits.max_cached or len(self._prepared) - len(removed) >= limits.prepared:
-            return None
-        for text in removed:
-            del self._prepared[text]
-        return "".join(f"DEALLOCATE {plan.name}; " for plan in removed.values())
-
 
 def hosts(dsn: str) -> Sequence[str]:
     """One DSN for each host of a DSN, in order; libpq's fallback to other hosts does not work through aiopg."""
@@ -282,25 +231,6 @@ def hosts(dsn: str) -> Sequence[str]:
         make_dsn(dsn, **{key: values[number if len(values) > 1 else 0] for key, values in names.items()})
         for number in range(many)
     ]
-
-
-@lru_cache(4096)
-def numbered(text: str) -> tuple[str, str]:
-    """A statement with `$1` for `%(name)s` for PREPARE, and the arguments for EXECUTE."""
-    names = list(dict.fromkeys(PARAMETER.findall(text)))
-    body = PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", text)
-    return body, f"({', '.join(f'%({name})s' for name in names)})" if names else ""
-
-
-@lru_cache(4096)
-def _name(text: str) -> str:
-    """The name of a prepared statement: a digest, so that even in a shared session a name means one statement."""
-    return f"cdr_api_{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
-
-
-def _plan_size(statement: Statement) -> int:
-    """The size of a plan in plans of one partition. Each further partition adds about a third, 35 to 40 KiB."""
-    return 1 + len(statement.partitions) // 3
 
 
 def _target(dsn: str) -> str:

@@ -64,7 +64,7 @@ class Programs:
 
 
 def as_ordinary_user(programs: Programs, folder: Path) -> Programs:
-    """Return how to run programs without root privileges. May give `folder` to the user nobody."""
+    """The same programs, but run without root privileges. The user nobody may become the owner of `folder`."""
     if os.geteuid() != 0:
         return programs
     # A namespace changes nothing on the disk, but containers may forbid it.

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from service.db import schema, select
-from service.db.connection import numbered
+from service.db.backend_cache import numbered
 from service.db.statement import Statement
 from service.files import SQL
 from service.jsonapi import params, query_string

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from service.db import indexes, parts, scan, schema, select
-from service.db.connection import numbered
+from service.db.backend_cache import numbered
 from service.db.session import EXECUTION
 from service.db.statement import Statement
 from service.files import SQL

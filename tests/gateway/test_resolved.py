@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import Api, Data
 from tests.gateway import conftest
 from tests.gateway.conftest import Gateway, Open
+from tests.load import until
 
 NOBODY, SERVICE = "127.0.0.9", "127.0.0.1"
 
@@ -63,9 +64,10 @@ async def test_the_services_address_may_change(
 
 
 async def _until_answered(gateway: Gateway, status: int) -> None:
-    async with asyncio.timeout(30):
-        while (await gateway.get("cdrs", 7)).status != status:  # noqa: ASYNC110 # nginx tells nobody what it resolves.
-            await asyncio.sleep(0.1)
+    async def answered() -> bool:
+        return (await gateway.get("cdrs", 7)).status == status
+
+    await until(answered)
 
 
 def test_each_form_of_the_address_is_included_by_itself() -> None:

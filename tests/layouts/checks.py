@@ -1,8 +1,8 @@
 """Tests for every layout. A layout's module defines the fixture `layout` and a subclass."""
 
-import asyncio
 import json
 from datetime import timedelta
+from functools import partial
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -132,9 +132,7 @@ class Answers:
             f"termination-statistics?{urlencode({'account-id': account_of(vendor), 'sampling': 'day', **until_today})}"
         )
         for late in (0, 1):
-            async with asyncio.timeout(60):
-                while await _calls_in(api, path, vendor) != (DAYS - 1) * CALLS_A_DAY + late:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)  # Counters of changes and standbys are behind for a while.
+            await until(partial(_counts, api, path, vendor, (DAYS - 1) * CALLS_A_DAY + late))
             layout.execute(
                 "INSERT INTO cdr.cdr (id, time_start, vendor_id, vendor_acc_id) VALUES (%s, %s, %s, %s)",
                 (10**8 + late, TODAY - DAY, vendor, vendor),
@@ -142,5 +140,6 @@ class Answers:
         layout.execute("DELETE FROM cdr.cdr WHERE id >= %s", (10**8,))
 
 
-async def _calls_in(api: Api, path: str, caller: int) -> int:
-    return int((await api.get(path, caller)).json["totals"]["total_calls"])
+async def _counts(api: Api, path: str, caller: int, expected: int) -> bool:
+    """Counters of changes and standbys are behind for a while."""
+    return bool((await api.get(path, caller)).json["totals"]["total_calls"] == expected)
